@@ -1,0 +1,50 @@
+"""What all tests share: the rule for outside components, and the paths of the checkout."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIRE_ALL = os.environ.get("AALEARN_REQUIRE_ALL") == "1"
+
+# No deadlines: a shared machine's pauses are not a property of our code.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def require(name: str, found: object) -> None:
+    """Skip the test when an outside component is missing, unless everything is required (CI): then it fails."""
+    if found:
+        return
+    if REQUIRE_ALL:
+        pytest.fail(f"{name} is missing, and AALEARN_REQUIRE_ALL=1 says that nothing may be skipped")
+    pytest.skip(f"{name} is not installed")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def apparmor_parser() -> str:
+    """The path of the installed apparmor_parser."""
+    found = shutil.which("apparmor_parser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    require("apparmor_parser", found)
+    assert found is not None
+    return found
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    """Where everything is required, a skip by any other way is a failure too."""
+    outcome = yield
+    report = outcome.get_result()
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but AALEARN_REQUIRE_ALL=1: {report.longrepr}"
