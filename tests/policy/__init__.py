@@ -1,0 +1,1 @@
+"""Tests of the judge: compiler, decoder, automaton, oracle, walks and gate."""
