@@ -64,7 +64,7 @@ def test_installed_in_an_empty_environment_it_works_from_a_hostile_folder(wheel:
 
     log = ROOT / "sample-logs" / "redis" / "audit.log"
     run("ingest", str(log))
-    assert "wl_redis" in run("status")
-    text = run("suggest", "wl_redis")
-    assert "profile wl_redis" in text
+    assert "redis" in run("status")
+    text = run("suggest", "redis")
+    assert "profile redis" in text
     assert run("version").startswith("aalearn ")
