@@ -12,8 +12,9 @@ from typing import Any
 def folder(kind: str) -> Traversable:
     """Return the folder of package data named `kind` ("grammars", "templates" or "systemd").
 
-    A wheel carries it as `aalearn/_data/KIND`; a checkout has it beside `pyproject.toml`. The working directory is never
-    looked at, so a hostile folder can't lend its own words. Raises FileNotFoundError when the installation is incomplete.
+    A wheel carries it as `aalearn/_data/KIND`; a checkout has it beside `pyproject.toml`. The working directory is
+    never looked at, so a hostile folder can't lend its own words. Raises FileNotFoundError when the installation is
+    incomplete.
     """
     packaged = files("aalearn") / "_data" / kind
     if packaged.is_dir():

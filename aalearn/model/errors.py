@@ -1,4 +1,6 @@
-"""The one exception tree. What a person did wrong is told in one line and ends with exit code 2; what failed around us, 3."""
+"""The one exception tree. What a person did wrong is told in one line and ends with exit code 2; what failed around
+us, 3.
+"""
 
 from typing import ClassVar
 
@@ -31,4 +33,6 @@ class PolicyError(AalearnError):
 
 
 class NotExpressible(AalearnError):
-    """A foreign string has no spelling in the policy language at this place (source: facts of apparmor.d(5), measured)."""
+    """A foreign string has no spelling in the policy language at this place (source: facts of apparmor.d(5),
+    measured).
+    """

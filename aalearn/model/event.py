@@ -19,12 +19,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A record understood: everything it says but the moment (time, serial) and the process (pid), which are a sighting's.
+    """A record understood: everything it says but the moment (time, serial) and the process (pid), which are a
+    sighting's.
 
     `profile` is the subject's label as logged, decoded: it may hold `//null-`, `//&` or `:ns:`. dbus records name it
-    `label`; here it is always `profile`. `fields` holds every other key with its decoded bytes, sorted by key, one entry
-    a key: `class`, `name`, `denied_mask`, `comm`, `fsuid`, … as the kernel spells them. Values stay bytes: file names need
-    not be UTF-8. Enrichment after 0x1d is not part of an event.
+    `label`; here it is always `profile`. `fields` holds every other key with its decoded bytes, sorted by key, one
+    entry a key: `class`, `name`, `denied_mask`, `comm`, `fsuid`, … as the kernel spells them. Values stay bytes: file
+    names need not be UTF-8. Enrichment after 0x1d is not part of an event.
     """
 
     verdict: Verdict
@@ -40,7 +41,9 @@ class Event:
         return None
 
     def text(self, key: str) -> str:
-        """Return the value of a key whose words are the kernel's own (masks, families, …) as ASCII text, "" when absent."""
+        """Return the value of a key whose words are the kernel's own (masks, families, …) as ASCII text, "" when
+        absent.
+        """
         return (self.get(key) or b"").decode("ascii", "backslashreplace")
 
     def with_(self, **changes: bytes | None) -> "Event":
@@ -61,11 +64,11 @@ WHO_FIELDS = frozenset({"comm", "exe", "fsuid", "ouid", "pid", "sauid", "uid", "
 class Access:
     """One need of one profile, however often it was seen: the store's row as a value.
 
-    `event` is without WHO_FIELDS. `owner` is True where fsuid == ouid in each of its records, False where they differ, None
-    where the record has neither (accesses that differ in it are separate). Times are milliseconds since the epoch (UTC).
-    `programs` are the `comm` values seen (bounded, see the store), `runs` the ids of the runs that needed it (bounded; ids
-    are unique in the store), `run_count` how many runs there were in all. `trusted` is True only if every sighting came
-    from a source that programs can't forge. `sample` is one raw record, as read.
+    `event` is without WHO_FIELDS. `owner` is True where fsuid == ouid in each of its records, False where they
+    differ, None where the record has neither (accesses that differ in it are separate). Times are milliseconds since
+    the epoch (UTC). `programs` are the `comm` values seen (bounded, see the store), `runs` the ids of the runs that
+    needed it (bounded; ids are unique in the store), `run_count` how many runs there were in all. `trusted` is True
+    only if every sighting came from a source that programs can't forge. `sample` is one raw record, as read.
     """
 
     id: int

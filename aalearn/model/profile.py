@@ -34,8 +34,9 @@ class Line:
 class Profile:
     """A profile, child profile or hat. `lines` are sorted as they shall be written.
 
-    `name` is plain ([A-Za-z0-9._/-]+); `attachment` is policy text already spelled, or None; `flags` are in the order to be
-    written ("complain", "attach_disconnected", …). `children` are written inside as `profile NAME { }`, `hats` as `^NAME { }`.
+    `name` is plain ([A-Za-z0-9._/-]+); `attachment` is policy text already spelled, or None; `flags` are in the order
+    to be written ("complain", "attach_disconnected", …). `children` are written inside as `profile NAME { }`, `hats`
+    as `^NAME { }`.
     """
 
     name: str
@@ -67,8 +68,8 @@ class Profile:
 class Document:
     """A whole file: abi, preamble variables and one top profile.
 
-    `abi` is "3.0" or "4.0" (written as `abi <abi/3.0>,`); `variables` are (name without @{}, values already spelled) pairs
-    that the text itself must define; `includes` are preamble includes such as "tunables/global".
+    `abi` is "3.0" or "4.0" (written as `abi <abi/3.0>,`); `variables` are (name without @{}, values already spelled)
+    pairs that the text itself must define; `includes` are preamble includes such as "tunables/global".
     """
 
     profile: Profile
