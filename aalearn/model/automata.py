@@ -38,8 +38,12 @@ def _set(mask: int) -> bytes:
 
 
 @dataclass(slots=True)
-class _Nfa:
-    """Moves by byte set, moves without a byte, and the last state; state 0 is the first."""
+class Nfa:
+    """A nondeterministic automaton, built from branches: moves by byte set, moves without a byte; state 0 is the first.
+
+    `last` is the accepting state of the branch that `includes` built; whoever builds several branches from state 0 keeps
+    the state that each `build` returned.
+    """
 
     moves: list[list[tuple[int, int]]]
     free: list[list[int]]
@@ -82,13 +86,13 @@ class _Nfa:
 
 
 @lru_cache(maxsize=4096)
-def _nfa(branch: Branch) -> _Nfa:
-    nfa = _Nfa([], [])
+def _nfa(branch: Branch) -> Nfa:
+    nfa = Nfa([], [])
     nfa.last = nfa.build(branch, nfa.state())
     return nfa
 
 
-def _witnesses(*automata: _Nfa) -> tuple[int, ...]:
+def _witnesses(*automata: Nfa) -> tuple[int, ...]:
     """One byte for each class of bytes that no set of these automata tells apart."""
     masks = sorted({mask for nfa in automata for moves in nfa.moves for mask, _ in moves})
     classes: dict[tuple[bool, ...], int] = {}

@@ -140,6 +140,10 @@ class Pattern:
             return False
         return includes(_tree_of(self), _tree_of(other))
 
+    def branch(self) -> Branch:
+        """Return the pattern's meaning as a branch of `model.automata`, for walks together with compiled policy."""
+        return _tree_of(self)
+
     def sort_key(self) -> tuple[str, ...]:
         """Return a key that sorts patterns by their text; equal only for equal patterns."""
         return (self.bare()[0],)
