@@ -41,8 +41,8 @@ def _set(mask: int) -> bytes:
 class Nfa:
     """A nondeterministic automaton, built from branches: moves by byte set, moves without a byte; state 0 is the first.
 
-    `last` is the accepting state of the branch that `includes` built; whoever builds several branches from state 0 keeps
-    the state that each `build` returned.
+    `last` is the accepting state of the branch that `includes` built; whoever builds several branches from state 0
+    keeps the state that each `build` returned.
     """
 
     moves: list[list[tuple[int, int]]]

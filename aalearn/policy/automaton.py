@@ -61,8 +61,9 @@ class _Node(dict[int, "_Node"]):
 class Dfa:
     """One automaton. Immutable but for its caches; two decodes of the same blob are equal in all they answer.
 
-    `accept` and `accept2` hold each state's raw words (what they mean: `policy.permissions`); `accept2` may be None where
-    the policy has a permission table. `classes` maps a byte to its equivalence class (the identity where there are none).
+    `accept` and `accept2` hold each state's raw words (what they mean: `policy.permissions`); `accept2` may be None
+    where the policy has a permission table. `classes` maps a byte to its equivalence class (the identity where there
+    are none).
     """
 
     __slots__ = (
