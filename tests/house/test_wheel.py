@@ -1,4 +1,4 @@
-"""The wheel carries all it needs: installed in an empty environment, run from a folder that wants to lend its own words."""
+"""The wheel carries all it needs: installed in an empty environment, run from a folder with words of its own."""
 
 import os
 import subprocess
