@@ -1,0 +1,131 @@
+"""`ingest`: sources → grammar → store, in one loop of bounded memory.
+
+What is counted is committed in batches, each together with the marks of its events. A crash at any moment loses at most
+the last batch; to ingest the same files again then counts exactly what is missing. Everything is opened and checked
+before the first record is read, archives by reading them through once: a damaged file is told while the store is as it
+was before.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from types import MappingProxyType
+from typing import BinaryIO
+
+from aalearn.grammar.lines import Lines
+from aalearn.intake.counting import Node
+from aalearn.intake.summary import Counts, Options, Progress, Reporter, Summary
+from aalearn.sources import Chunk, Origin, Plan, plan
+from aalearn.store import Store
+from aalearn.store.batch import Batch
+
+BATCH_ROWS = 20_000
+"""A batch is committed when it will write about so many rows…"""
+BATCH_LINES = 1_000_000
+"""…or has read so many lines."""
+_MOST_NODES = 1_000  # a log that names more nodes than this is counted for the node that the options name
+
+
+def ingest(
+    paths: Sequence[Path],
+    store: Store,
+    options: Options,
+    progress: Reporter | None = None,
+    stdin: BinaryIO | None = None,
+) -> Summary:
+    """Read logs into the store; see `sources.plan` for what a path may be.
+
+    Raises UsageError and BadInput for what can't be read, before anything is stored (a pipe or a journal that turns out
+    damaged later leaves what was committed so far); StoreError when the store can't be written.
+    """
+    made = plan(paths, Origin(options.node, options.trusted), stdin)
+    try:
+        return Intake(store, options, progress).run(made)
+    finally:
+        made.close()
+
+
+class Intake:
+    """The loop. `take` may also be used by itself, for sources that never end: call `commit` now and then."""
+
+    def __init__(self, store: Store, options: Options, progress: Reporter | None = None) -> None:
+        self._store = store
+        self._options = options
+        self._progress = progress
+        self._batch = Batch()
+        self._lines = Lines()
+        self._nodes: dict[str, Node] = {}
+        self._totals: Counter[str] = Counter()
+        self._committed = 0
+        self._begun = monotonic()
+
+    def run(self, made: Plan) -> Summary:
+        """Read all sources of a plan to their ends and commit."""
+        self._store.claim()
+        total, before = made.size, 0
+        for source in made.sources:
+            consumed = 0
+            for chunk in source.chunks():
+                self.take(chunk)
+                consumed = chunk.consumed
+                self._report(chunk.source, before + consumed, total)
+            before += source.size if source.size is not None else consumed
+        self.commit()
+        return self._summary(made, before)
+
+    def take(self, chunk: Chunk) -> None:
+        """Count a chunk; commit when enough has come together."""
+        self._node(chunk.node).take(chunk)
+        if chunk.source != "-":
+            self._batch.positions[f"{chunk.node}:{chunk.source}"] = chunk.position
+        weight = sum(node.weight() for node in self._nodes.values()) + self._batch.weight()
+        if weight >= BATCH_ROWS or self._totals["lines"] - self._committed >= BATCH_LINES:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what was counted since the last commit, in one transaction."""
+        for node in self._nodes.values():
+            node.hand_over()
+        self._store.commit(self._batch)
+        self._batch.clear()
+        self._committed = self._totals["lines"]
+
+    def _node(self, name: str) -> Node:
+        node = self._nodes.get(name)
+        if node is None:
+            if len(self._nodes) >= _MOST_NODES and name != self._options.node:
+                return self._node(self._options.node)
+            node = Node(name, self._lines, self._store.ledger(name), self._batch, self._totals)
+            self._nodes[name] = node
+        return node
+
+    def _report(self, source: str, consumed: int, total: int | None) -> None:
+        if self._progress is not None:
+            seconds = monotonic() - self._begun
+            self._progress(Progress(source, consumed, total, self._totals["lines"], seconds))
+
+    def _summary(self, made: Plan, size: int) -> Summary:
+        totals = self._totals
+        return Summary(
+            sources=tuple(source.name for source in made.sources),
+            skipped=made.skipped,
+            size=size,
+            kinds=_part(totals, "kind "),
+            verdicts=_part(totals, "verdict "),
+            unknown=_part(totals, "unknown "),
+            seconds=monotonic() - self._begun,
+            **{name: totals[name] for name in _PLAIN},
+        )
+
+
+_PLAIN = (
+    "lines", "events", "duplicates", "companions", "other",
+    "malformed", "truncated", "forged", "losses", "lost",
+)  # fmt: skip
+
+
+def _part(totals: Counts, prefix: str) -> Counts:
+    """Return the totals under a prefix, sorted by name."""
+    found = {name.removeprefix(prefix): amount for name, amount in totals.items() if name.startswith(prefix)}
+    return MappingProxyType(dict(sorted(found.items())))
