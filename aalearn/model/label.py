@@ -7,9 +7,6 @@ Source: kernel security/apparmor/label.c (aa_label_snxprint), lib.c (aa_splitn_f
 
 from dataclasses import dataclass
 
-from aalearn.model.errors import NotExpressible
-from aalearn.model.text import escape, quote
-
 STACK = b"//&"
 NULL = b"//null-"
 
@@ -85,14 +82,3 @@ def fold(label: bytes) -> bytes:
     if NULL not in label and STACK not in label:
         return label
     return bytes(Label.parse(label).folded())
-
-
-def spell_label(value: bytes) -> str:
-    """Return a label as policy text for a peer. Raises NotExpressible for an empty label or one with NUL.
-
-    A stack is spelled with its members joined by `//&`; that mark is the only foreign text that keeps a bare `&`.
-    """
-    if not value:
-        raise NotExpressible("an empty label has no spelling in policy")
-    members = [escape(member) for member in value.split(STACK)]
-    return quote("//&".join(text for text, _ in members), len(members) > 1 or any(needed for _, needed in members))

@@ -15,7 +15,7 @@ from aalearn.model.automata import ALL, NO_SLASH, Branch, Node, expression, incl
 from aalearn.model.errors import NotExpressible
 from aalearn.model.text import escape, quote
 
-_CLASS = re.compile(r"(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9._])+-?")
+_CLASS = re.compile(r"-?(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9._])+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Chars:
-    """A character class such as `0-9a-f` (letters, digits, `.`, `_`, ranges, a last `-`), `count` times in a row."""
+    """A character class such as `0-9a-f` (a first `-`, letters, digits, `.`, `_`, ranges), `count` times in a row."""
 
     cls: str
     count: int = 1

@@ -60,7 +60,9 @@ def rules_of(event: Event, owner: bool | None, target: Target) -> Outcome:
         silent = event.verdict is Verdict.STATUS or event.operation in words("operations")["silent"]
         if silent:
             return noted(Level.UNNEEDED, f"{shown(event.operation) or 'the record'} asks for nothing")
-        return noted(Level.UNSUPPORTED, f"unknown operation {shown(event.operation)!s}")
+        return noted(Level.UNSUPPORTED, f"unknown operation {shown(event.operation)}")
+    if KINDS[kind].needs not in target.mediates:
+        return noted(Level.UNSUPPORTED, f"the target (abi {target.abi}) does not mediate {KINDS[kind].needs}: no rule")
     try:
         return KINDS[kind].from_event(event, owner, target)
     except NotExpressible as error:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Self
 
 from aalearn.model.errors import NotExpressible
 from aalearn.model.event import Event
+from aalearn.model.label import Label
 from aalearn.model.pattern import Pattern
 from aalearn.model.target import Target
-from aalearn.model.text import shown
+from aalearn.model.text import quote, shown
 
 
 class Level(StrEnum):
@@ -70,6 +71,8 @@ def _pattern_key(value: Pattern | None) -> tuple[Any, ...]:
 
 # A set of words: more words allow more.
 WORDS = Dimension(lambda a, b: a >= b, lambda a, b: (a | b,), lambda a: tuple(sorted(a)))
+# A set of words that covers itself alone.
+SAME_WORDS = Dimension(lambda a, b: a == b, _never, lambda a: tuple(sorted(a)))
 # A set of words, or None for all of them.
 ANY_WORDS = Dimension(
     lambda a, b: a is None or (b is not None and a >= b),
@@ -90,13 +93,17 @@ CONDITION = Dimension(lambda a, b: b or not a, _never, lambda a: (a,))
 class Rule(ABC):
     """One rule of a profile. Subclasses are frozen dataclasses whose fields are all named in `dimensions`.
 
-    `order` is the place of the kind in a profile.
+    `order` is the place of the kind in a profile; `needs` is the class that a target must mediate (see
+    `Target.mediates`). `reported` kinds have no rules: their events are told to people, or become something else than
+    a rule.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str]
     order: ClassVar[int]
+    needs: ClassVar[str]
+    reported: ClassVar[bool] = False
     dimensions: ClassVar[dict[str, Dimension]]
 
     @abstractmethod
@@ -132,8 +139,7 @@ class Rule(ABC):
         return None if joined is None else replace(self, **{name: joined[0]})  # type: ignore[type-var]
 
     def sort_key(self) -> tuple[Any, ...]:
-        """Return a key that is equal only for equal rules; keys of different kinds differ in their first two members.
-        """
+        """Return a key that is equal only for equal rules; the kind comes first."""
         keys = tuple(dimension.key(getattr(self, name)) for name, dimension in self.dimensions.items())
         return (self.order, self.kind, *keys)
 
@@ -151,8 +157,9 @@ def register(cls: type[Rule]) -> type[Rule]:
         raise TypeError(f"{cls.__name__} names no kind")
     if kind in KINDS:
         raise TypeError(f"{cls.__name__}: the kind {kind!r} is {KINDS[kind].__name__}'s already")
-    if not isinstance(cls.__dict__.get("dimensions"), dict) or not isinstance(cls.__dict__.get("order"), int):
-        raise TypeError(f"{cls.__name__} has no dimensions or no order")
+    missing = [name for name in ("dimensions", "order", "needs") if name not in cls.__dict__]
+    if missing:
+        raise TypeError(f"{cls.__name__} does not say its {' and '.join(missing)}")
     KINDS[kind] = cls
     return cls
 
@@ -180,9 +187,25 @@ def known(words: list[str], table: dict[str, str], what: str) -> tuple[frozenset
     return found, tuple(Note(Level.UNSUPPORTED, f"unknown {what} {shown(word)}") for word in strange)
 
 
-def unmediated(kind: str, target: Target) -> tuple[Note, ...]:
-    """Return the note that the target does not mediate `kind`, or nothing when it does."""
-    if kind in target.mediates:
-        return ()
-    return (Note(Level.UNSUPPORTED, f"{kind} is not mediated with abi {target.abi} on the target: no rule is needed or
-    possible"),)
+def literal(value: bytes) -> Pattern:
+    """Return the pattern of one foreign string. Raises NotExpressible for an empty value or one with NUL."""
+    if not value or 0 in value:
+        raise NotExpressible(f"an empty name or a NUL has no spelling in policy: {shown(value)}")
+    return Pattern.literal(value)
+
+
+def label(event: Event, key: str) -> Pattern | None:
+    """Return the pattern of a label in the form that the kernel asks for (`:ns:name`), or None when there is none."""
+    value = event.get(key)
+    return literal(bytes(Label.parse(value))) if value else None
+
+
+def label_text(value: Pattern) -> str:
+    """Return a label's policy text; the mark between stacked members, `//&`, stays readable."""
+    text, needed = value.bare()
+    return quote(text.replace("//\\046", "//&"), needed)
+
+
+def listed(words: frozenset[str]) -> str:
+    """Return words as policy writes a set of them: sorted, in parentheses."""
+    return f"({', '.join(sorted(words))})"
