@@ -1,0 +1,7 @@
+import typer
+
+EXAMPLE = "Example: x"
+
+
+def command(context: typer.Context) -> None:
+    """Placeholder."""

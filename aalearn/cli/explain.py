@@ -1,0 +1,122 @@
+"""`aalearn explain`: why each rule is there."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aalearn.cli import learning
+from aalearn.cli.completion import profile_names
+from aalearn.cli.face import face_of, known_profile
+from aalearn.cli.output import count, day_and_time, moment, plain
+from aalearn.model.errors import UsageError
+from aalearn.model.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aalearn.lifecycle.grounds import Ground
+
+EXAMPLE = "Example: aalearn explain nginx '/etc/nginx/nginx.conf r,'"
+
+
+def command(
+    context: typer.Context,
+    profile: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="The profile.", autocompletion=profile_names, show_default=False)
+    ],
+    rule: Annotated[
+        str | None, typer.Argument(metavar="[RULE]", help="A rule's text, or a part of it; without it, every rule.")
+    ] = None,
+    container: learning.Container = False,
+    include_denied: learning.IncludeDenied = False,
+    root: learning.Root = None,
+    target: learning.Target = None,
+) -> None:
+    """Show the evidence behind each rule: how many events, when, which programs, runs and nodes, and one raw record."""
+    from aalearn.learn.synthesis import synthesize
+    from aalearn.lifecycle.grounds import grounds
+
+    face = face_of(context)
+    choice = learning.Choice(container=container, include_denied=include_denied, root=root, target=target)
+    with face.store(readonly=True) as store:
+        name = known_profile(store, profile)
+        accesses = store.accesses(name)
+        options = learning.options(face, store, name, choice)
+    synthesis = synthesize(name, accesses, options)
+    chosen = _chosen(grounds(synthesis, accesses), rule)
+    document = {
+        "schema": 1,
+        "profile": plain(name),
+        "rules": [_ground(ground) for ground in chosen],
+        "notes": [{"level": str(note.level), "text": note.text} for note in synthesis.notes],
+    }
+    face.emit(document, _text(chosen))
+    for note in synthesis.notes:
+        face.detail(f"{note.level}: {note.text}")
+
+
+def _chosen(all_of_them: Sequence[Ground], rule: str | None) -> list[Ground]:
+    """Return the rules that were asked for: the exact one, else those that hold the words. UsageError for none."""
+    if rule is None:
+        return list(all_of_them)
+    wanted = " ".join(rule.split())
+    exact = [ground for ground in all_of_them if ground.rule.rstrip(",") == wanted.rstrip(",")]
+    found = exact or [ground for ground in all_of_them if wanted and wanted in ground.rule]
+    if not found:
+        near = get_close_matches(wanted, [ground.rule for ground in all_of_them], n=2, cutoff=0.3)
+        hint = f"; the nearest are: {' '.join(map(shown, near))}" if near else ""
+        raise UsageError(f"no rule is or holds {shown(wanted)!r}{hint}")
+    return found
+
+
+def _text(chosen: Sequence[Ground]) -> str:
+    lines: list[str] = []
+    block = ""
+    for ground in chosen:
+        if ground.block != block:
+            block = ground.block
+            lines += [f"profile {shown(block)}", ""]
+        lines += _rule_lines(ground)
+    return "\n".join(lines).rstrip()
+
+
+def _rule_lines(ground: Ground) -> list[str]:
+    state = {"active": "", "review": "   [waits for review]", "withheld": "   [withheld: not active]"}[ground.state]
+    lines = [f"  {shown(ground.rule)}{state}"]
+    lines += [f"      # {shown(comment)}" for comment in ground.comments]
+    if not ground.events:
+        return [*lines, "      no record asked for it by itself", ""]
+    told = f"{count(ground.events, 'event')} in {count(ground.runs, 'run')}"
+    if ground.accesses > 1:
+        told += f", {ground.accesses:,} different accesses"
+    lines.append(f"      {told}, {day_and_time(ground.first)} to {day_and_time(ground.last)} UTC")
+    lines.append(f"      programs {', '.join(shown(program) for program in ground.programs) or '-'}")
+    lines.append(f"      nodes    {', '.join(shown(node) for node in ground.nodes) or '-'}")
+    if "DENIED" in ground.verdicts:
+        lines.append("      rests on DENIED records, which somebody asked to include")
+    if not ground.trusted:
+        lines.append("      untrusted: some of these records could have been written by a program")
+    return [*lines, f"      record   {shown(ground.sample)}", ""]
+
+
+def _ground(ground: Ground) -> dict[str, Any]:
+    return {
+        "block": ground.block,
+        "rule": ground.rule,
+        "kind": ground.kind,
+        "state": ground.state,
+        "comments": list(ground.comments),
+        "events": ground.events,
+        "accesses": ground.accesses,
+        "runs": ground.runs,
+        "first": moment(ground.first),
+        "last": moment(ground.last),
+        "programs": [plain(program) for program in ground.programs],
+        "nodes": list(ground.nodes),
+        "verdicts": list(ground.verdicts),
+        "trusted": ground.trusted,
+        "record": plain(ground.sample),
+    }

@@ -1,0 +1,115 @@
+"""The program `aalearn`: global options, the commands, and how any error ends (one line on stderr and an exit code)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from aalearn.cli import check, diff, explain, ingest, review, status, suggest, version
+from aalearn.cli.face import Face
+from aalearn.cli.output import complain
+from aalearn.model.errors import AalearnError
+from aalearn.model.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+READER_GONE = 141  # 128 + SIGPIPE
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read our stdout has closed it (`aalearn … | head`); kept from typer, which would exit with 1."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
+        return result
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx))
+
+
+app = typer.Typer(
+    name="aalearn",
+    cls=_Commands,
+    help="Learn least-privilege AppArmor profiles from logs, and prove them by the compiled policy.",
+    epilog="Example: aalearn ingest /var/log/audit && aalearn suggest nginx",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version.print_short()
+        raise typer.Exit
+
+
+@app.callback()
+def global_options(
+    context: typer.Context,
+    db: Annotated[
+        str | None, typer.Option("--db", metavar="URL", help="The store, e.g. sqlite:///x.db (env AALEARN_DB).")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", envvar="AALEARN_CONFIG", help="A TOML file of settings."),
+    ] = None,
+    output: Annotated[
+        Literal["text", "json", "yaml"] | None,
+        typer.Option("--output", help="How results are written (env AALEARN_OUTPUT)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    show_version: Annotated[  # noqa: ARG001 - read by its callback
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+    context.obj = Face(db=db, config=config, form=output, quiet=quiet, verbose=verbose)
+
+
+for _module in (check, diff, explain, ingest, review, status, suggest, version):
+    app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code; errors are told on stderr."""
+    try:
+        result = app(args=list(arguments) or ["--help"], prog_name="aalearn", standalone_mode=False)
+    except AalearnError as error:
+        complain(str(error))
+        return error.exit_code
+    except TyperException as error:  # a usage error: unknown command or option, missing argument, unfit value
+        complain(f"{shown(error.format_message())} Try `aalearn --help`.")
+        return 2
+    except typer.Abort:  # end of input at a prompt
+        complain("no answer, so nothing was changed")
+        return 2
+    except _ReaderGoneError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    if result == INTERRUPTED:
+        complain("interrupted; what was committed is kept", "note")
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:]))

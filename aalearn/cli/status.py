@@ -1,0 +1,154 @@
+"""`aalearn status`: what is being learned, what was lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aalearn.cli.completion import profile_names
+from aalearn.cli.face import Face, face_of, known_profile
+from aalearn.cli.output import count, day_and_time, moment, plain, table
+from aalearn.model.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aalearn.store import Store
+    from aalearn.store.readings import Loss, ProfileSummary, Status
+
+EXAMPLE = "Example: aalearn status nginx"
+
+
+def command(
+    context: typer.Context,
+    profile: Annotated[
+        str | None,
+        typer.Argument(metavar="[PROFILE]", help="One profile; without it, all of them.", autocompletion=profile_names),
+    ] = None,
+) -> None:
+    """Show what is being learned: events, accesses, runs, and the records that are known to be lost.
+
+    Times are UTC. A loss inside a profile's time makes its learning incomplete.
+    """
+    face = face_of(context)
+    with face.store(readonly=True) as store:
+        if profile is None:
+            _all(face, store)
+        else:
+            _one(face, store, known_profile(store, profile))
+
+
+def _all(face: Face, store: Store) -> None:
+    summaries = store.profiles()
+    losses = store.losses()
+    document = {
+        "schema": 1,
+        "profiles": [_summary(summary) for summary in summaries],
+        "losses": [_loss(loss) for loss in losses],
+        "counters": dict(store.counters()),
+    }
+    if not summaries:
+        face.emit(document, "no profile yet: run `aalearn ingest LOG…`")
+        return
+    rows = [
+        (
+            shown(summary.name),
+            f"{summary.events:,}",
+            f"{summary.accesses:,}",
+            f"{summary.runs:,}",
+            day_and_time(summary.first),
+            day_and_time(summary.last),
+            _doubts(summary),
+        )
+        for summary in summaries
+    ]
+    text = table(("PROFILE", "EVENTS", "ACCESSES", "RUNS", "FIRST", "LAST", "NOTES"), rows, right=(1, 2, 3))
+    face.emit(document, "\n".join([text, *_loss_lines(losses)]))
+
+
+def _one(face: Face, store: Store, name: bytes) -> None:
+    summary = next(summary for summary in store.profiles() if summary.name == name)
+    losses = [loss for loss in store.losses() if _inside(loss, summary)]
+    timeline = [row for row in store.timeline() if row.profile == name or row.profile.startswith(name + b"//")]
+    programs = sorted({program for access in store.accesses(name) for program in access.programs})
+    document = {
+        "schema": 1,
+        **_summary(summary),
+        "programs": [plain(program) for program in programs],
+        "losses_in_time": [_loss(loss) for loss in losses],
+        "timeline": [_status(row) for row in timeline],
+        "decisions": len(store.decisions(name)),
+        "revisions": len(store.revisions(name)),
+    }
+    lines = [
+        f"profile    {shown(name)}",
+        f"events     {summary.events:,} in {count(summary.accesses, 'access', 'accesses')}",
+        *(f"           {verdict}: {events:,}" for verdict, _, events in summary.verdicts),
+        f"runs       {summary.runs:,} on {', '.join(shown(node) for node in summary.nodes) or 'an unknown node'}",
+        f"time       {day_and_time(summary.first)} to {day_and_time(summary.last)} UTC",
+        f"programs   {', '.join(shown(program) for program in programs) or '-'}",
+        f"sources    {'kernel records only' if summary.trusted else 'some can be written by programs (untrusted)'}",
+    ]
+    face.emit(document, "\n".join([*lines, *_loss_lines(losses)]))
+
+
+def _inside(loss: Loss, summary: ProfileSummary) -> bool:
+    return loss.node in summary.nodes and (not loss.time or summary.first <= loss.time <= summary.last)
+
+
+def _doubts(summary: ProfileSummary) -> str:
+    doubts = []
+    denied = sum(events for verdict, _, events in summary.verdicts if verdict == "DENIED")
+    if denied:
+        doubts.append(f"{denied:,} denied")
+    if summary.losses:
+        doubts.append(count(summary.losses, "loss", "losses"))
+    if not summary.trusted:
+        doubts.append("untrusted")
+    return ", ".join(doubts)
+
+
+def _loss_lines(losses: Sequence[Loss]) -> list[str]:
+    """Return the losses for people, summed by node and kind."""
+    if not losses:
+        return []
+    sums: dict[tuple[str, str], tuple[int, int, int]] = {}
+    for loss in losses:
+        key = (loss.node, loss.kind)
+        times, amount, last = sums.get(key, (0, 0, 0))
+        sums[key] = (times + 1, amount + loss.amount, max(last, loss.time))
+    rows = [
+        (kind, node, f"{times:,}", f"{amount:,}", day_and_time(last))
+        for (node, kind), (times, amount, last) in sorted(sums.items())
+    ]
+    return ["", "Records are known to be lost:", table(("HOW", "NODE", "TIMES", "RECORDS", "LAST"), rows, right=(2, 3))]
+
+
+def _summary(summary: ProfileSummary) -> dict[str, Any]:
+    return {
+        "profile": plain(summary.name),
+        "events": summary.events,
+        "accesses": summary.accesses,
+        "verdicts": {str(verdict): events for verdict, _, events in summary.verdicts},
+        "runs": summary.runs,
+        "nodes": list(summary.nodes),
+        "first": moment(summary.first),
+        "last": moment(summary.last),
+        "trusted": summary.trusted,
+        "losses": summary.losses,
+    }
+
+
+def _loss(loss: Loss) -> dict[str, Any]:
+    return {
+        "time": moment(loss.time),
+        "node": loss.node,
+        "kind": loss.kind,
+        "amount": loss.amount,
+        "source": loss.source,
+    }
+
+
+def _status(row: Status) -> dict[str, Any]:
+    return {"time": moment(row.time), "node": row.node, "operation": row.operation, "mode": row.mode}
