@@ -1,7 +1,7 @@
 """Memory: accesses, the ledger, positions, losses, decisions and revisions, on SQLite or PostgreSQL.
 
-`from aalearn.store import Store` loads SQLAlchemy only then; the values (`store.batch`, `store.readings`, `store.ledger`)
-don't need it.
+`from aalearn.store import Store` loads SQLAlchemy only then; the values (`store.batch`, `store.readings`,
+`store.ledger`) don't need it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
 """What intake hands to the store: all that was counted since the last commit, with the positions that belong to it.
 
-A batch is a mutable builder of one owner. `Store.commit` writes it in one transaction, together with the marks that the
-store's ledgers hold; afterwards the owner calls `clear` (or drops it). When a commit raises, batch and ledgers are as they
-were, and may be committed again.
+A batch is a mutable builder of one owner. `Store.commit` writes it in one transaction, together with the marks that
+the store's ledgers hold; afterwards the owner calls `clear` (or drops it). When a commit raises, batch and ledgers are
+as they were, and may be committed again.
 
     ledger = store.ledger(node)                       # claims the writer's place; StoreError names who holds it
     if ledger.add(serial, mark_of(digest, pid, time)):
@@ -31,11 +31,11 @@ AccessKey = tuple[bytes, Event, bool | None]
 
 
 class RunKey(NamedTuple):
-    """Names one stretch of a run. `opened` is the time (ms) at which intake opened it: it never changes for the stretch.
+    """Names one stretch of a run. `opened` is the time (ms) at which intake opened it; it never changes.
 
-    A run read in two parts (two ingests, two files, a restart) may give two keys: that is fine. Reading joins stretches of
-    the same node, profile and pid that overlap or are less than RUN_GAP_MS apart, so that the order of ingestion and the
-    cut between commits don't show.
+    A run read in two parts (two ingests, two files, a restart) may give two keys: that is fine. Reading joins stretches
+    of the same node, profile and pid that overlap or are less than RUN_GAP_MS apart, so that the order of ingestion and
+    the cut between commits don't show.
     """
 
     node: str
@@ -46,9 +46,9 @@ class RunKey(NamedTuple):
 
 @dataclass(slots=True)
 class RunRow:
-    """The times (ms) of a run's first and last event so far, and its program. `fresh`: it is known to begin here (an exec
+    """The times (ms) of a run's first and last event so far, and its program.
 
-    of the profile, another boot, another start time), so it isn't joined with what the pid did before.
+    `fresh`: it is known to begin here (an exec into the profile, another boot): what the pid did before is another run.
     """
 
     start: int

@@ -1,31 +1,135 @@
 """The ledger: which events of a node were counted already. Pure: it loads blocks through a function and knows no SQL.
 
-An event is (serial, mark): the audit serial, and 32 bits made from time, pid and the digest of the record's body. Serials
-come in runs, so events are kept in blocks of 4,096 serials, on disk about 4 bytes an event.
+An event is (serial, mark): the audit serial, and 32 bits made from time, pid and the digest of the record's body.
+Serials come in runs, so events are kept in blocks of 4,096 serials, on disk a little over 4 bytes an event.
 """
 
+import struct
+import zlib
 from collections.abc import Callable
+from itertools import accumulate, pairwise
+from struct import Struct, pack, unpack
 from typing import Final
+from zlib import compressobj, decompressobj
+
+from aalearn.model.errors import StoreError
 
 BLOCK_BITS: Final = 12
 BLOCK_SERIALS: Final = 1 << BLOCK_BITS
+# A block's number must fit a signed 64-bit column whatever a forged record says; the kernel's serials have 32 bits.
+_NUMBER_MASK: Final = (1 << 62) - 1
 _OFFSET_MASK: Final = BLOCK_SERIALS - 1
+_MARK_MASK: Final = (1 << 32) - 1
 _LOW64: Final = (1 << 64) - 1
+
+# The marks of blocks without news that stay in memory (about 80 bytes each).
+KEPT_MARKS: Final = 200_000
+# A kernel gives few records a serial. What a forged log gives beyond this to a block is counted, but not marked.
+BLOCK_MARKS: Final = 1 << 18
+
+_VERSION: Final = 1
+_HEAD: Final = Struct("<BII")  # version, number of marks, bytes of the compressed gaps
 
 
 def mark_of(digest: int, pid: int, time: int) -> int:
-    """Return the 32-bit mark of an event: `Entry.digest`, pid and audit time (ms). It stands on disk: never change it."""
+    """Return the 32-bit mark of an event: `Entry.digest`, pid, audit time (ms). It stands on disk: never change it."""
     mixed = (digest ^ (time * 0x9E3779B97F4A7C15) ^ (pid * 0xC2B2AE3D27D4EB4F)) & _LOW64
     mixed = ((mixed ^ (mixed >> 32)) * 0xD6E8FEB86659FD93) & _LOW64
     return mixed >> 32
 
 
+def encode(seen: set[int]) -> bytes:
+    """Return a block's blob: the gaps between its sorted serials (deflated: runs cost nothing), then 4 bytes a mark.
+
+    An element of `seen` is (offset in the block << 32 | mark). The same set gives the same bytes.
+    """
+    keys = sorted(seen)
+    offsets = [key >> 32 for key in keys]
+    deflate = compressobj(6, wbits=-15)
+    gaps = pack(f"<{len(keys)}H", *[after - before for before, after in pairwise([0, *offsets])])
+    packed = deflate.compress(gaps) + deflate.flush()
+    marks = pack(f"<{len(keys)}I", *[key & _MARK_MASK for key in keys])
+    return _HEAD.pack(_VERSION, len(keys), len(packed)) + packed + marks
+
+
+def decode(blob: bytes) -> set[int]:
+    """Return the set of a block. Raises StoreError when the blob is damaged: a guess would lose or double events."""
+    try:
+        version, count, size = _HEAD.unpack_from(blob)
+        if version != _VERSION or count > BLOCK_MARKS or len(blob) != _HEAD.size + size + 4 * count:
+            raise StoreError("the store is damaged: a block of its ledger is malformed; restore it from a copy")
+        inflate = decompressobj(wbits=-15)
+        gaps = inflate.decompress(blob[_HEAD.size : _HEAD.size + size], 2 * count + 1)
+        offsets = list(accumulate(unpack(f"<{count}H", gaps)))
+        marks = unpack(f"<{count}I", blob[_HEAD.size + size :])
+    except (zlib.error, struct.error):
+        raise StoreError("the store is damaged: a block of its ledger can't be read; restore it from a copy") from None
+    if offsets and offsets[-1] > _OFFSET_MASK:
+        raise StoreError("the store is damaged: a block of its ledger has impossible serials; restore it from a copy")
+    return {offset << 32 | mark for offset, mark in zip(offsets, marks, strict=True)}
+
+
 class Ledger:
-    """The seen events of one node. Not for serial 0 (no audit id): such records only have a position."""
+    """The seen events of one node. Not for serial 0 (no audit id): such records only have a position.
+
+    `load` gives the stored blob of a block (or None). Blocks with news stay in memory until `settle`; of the others as
+    many as KEPT_MARKS allows. `unmarked` counts events that were new but not remembered (see BLOCK_MARKS).
+    """
+
+    __slots__ = ("_blocks", "_changed", "_entered", "_load", "_number", "_seen", "unmarked")
 
     def __init__(self, load: Callable[[int], bytes | None]) -> None:
         self._load = load
+        self._blocks: dict[int, set[int]] = {}  # least recently entered first
+        self._changed: set[int] = set()
+        self._number = -1
+        self._seen: set[int] = set()
+        self._entered = 0
+        self.unmarked = 0
 
     def add(self, serial: int, mark: int) -> bool:
-        """Return True if the event is new, and remember it."""
-        raise NotImplementedError
+        """Return True if the event is new, and remember it. Raises StoreError if its block can't be read."""
+        number = serial >> BLOCK_BITS & _NUMBER_MASK
+        if number != self._number:
+            self._enter(number)
+        seen = self._seen
+        size = len(seen)
+        seen.add((serial & _OFFSET_MASK) << 32 | mark)
+        if len(seen) == size:
+            return False
+        if size >= BLOCK_MARKS:
+            seen.discard((serial & _OFFSET_MASK) << 32 | mark)
+            self.unmarked += 1
+            return True
+        self._changed.add(number)
+        return True
+
+    def news(self) -> dict[int, bytes]:
+        """Return the blobs of all blocks that changed since the last `settle`, by number."""
+        return {number: encode(self._blocks[number]) for number in sorted(self._changed)}
+
+    def settle(self) -> None:
+        """The news are committed: their blocks may leave memory."""
+        self._changed.clear()
+        self._shed()
+
+    def _enter(self, number: int) -> None:
+        seen = self._blocks.pop(number, None)
+        if seen is None:
+            blob = self._load(number)
+            seen = decode(blob) if blob is not None else set()
+        self._blocks[number] = seen
+        self._number, self._seen = number, seen
+        self._entered += 1
+        if self._entered >= 64:  # to look at each block's size now and then is enough
+            self._shed()
+
+    def _shed(self) -> None:
+        """Drop unchanged blocks, least recently entered first, until the rest is within KEPT_MARKS."""
+        self._entered = 0
+        held = sum(map(len, self._blocks.values()))
+        for number in list(self._blocks):
+            if held <= KEPT_MARKS:
+                break
+            if number != self._number and number not in self._changed:
+                held -= len(self._blocks.pop(number))

@@ -12,9 +12,9 @@ from aalearn.model.event import Verdict
 class ProfileSummary:
     """What is known of a profile together with its `//null-` children and hats.
 
-    `verdicts` are (verdict, accesses, events) sorted by verdict; `accesses` and `events` their sums. `runs` counts joined
-    runs. `trusted` is False as soon as one access has a sighting from a source that programs can forge. `losses` is the
-    number of losses on this profile's nodes between first and last: each makes the window incomplete.
+    `verdicts` are (verdict, accesses, events) sorted by verdict; `accesses` and `events` their sums. `runs` counts
+    joined runs. `trusted` is False as soon as one access has a sighting from a source that programs can forge. `losses`
+    is the number of losses on this profile's nodes between first and last: each makes the window incomplete.
     """
 
     name: bytes
@@ -31,7 +31,7 @@ class ProfileSummary:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Run:
-    """One run: a process start on one node, by pid lineage. `id` is what `Access.runs` holds; it depends on the run only."""
+    """One run: a process start on one node, by pid lineage. `id` is what `Access.runs` holds."""
 
     start: int
     end: int

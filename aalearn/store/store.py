@@ -1,25 +1,91 @@
 """The store's face: open, commit, read. Everything SQL stands in the modules beside it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, TypeVar
 
+from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import text as sql
+
+from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
+from aalearn.store import engine as engines
+from aalearn.store import locks, migrate, reading, schema
 from aalearn.store.batch import Batch
+from aalearn.store.codec import to_bytes
+from aalearn.store.faults import told
 from aalearn.store.ledger import Ledger
 from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status
+from aalearn.store.statements import statements_of
+from aalearn.store.writing import Commit, base_id, node_id
+
+_MIGRATION_WAIT: Final = 10.0
+_T = TypeVar("_T")
 
 
 class Store:
-    """One open store. Use as a context manager, in one thread."""
+    """One open store. Use as a context manager, in one thread.
+
+    `ledger` and `commit` take the writer's place until `close`; decisions and revisions only need the database's own
+    lock for a moment, so that a person can decide while the service runs. Readings work at any time.
+    """
+
+    def __init__(
+        self, place: engines.Place, engine: Engine, connection: Connection, lock: locks.FileLock | None
+    ) -> None:
+        self._place = place
+        self._engine = engine
+        self._connection = connection
+        self._lock = lock
+        self._ledgers: dict[str, Ledger] = {}
 
     @classmethod
     def open(cls, url: str, *, readonly: bool = False) -> Self:
-        """Open `sqlite:///PATH` or `postgresql+psycopg://…`; create and migrate it unless `readonly`.
+        """Open `sqlite:///PATH`, `sqlite://` (in memory) or `postgresql+psycopg://…`.
+
+        The schema is made, or migrated, unless `readonly`; then nothing is written at all.
 
         Raises UsageError for a URL that is none of these; StoreError, one line, for whatever else is wrong.
         """
-        raise NotImplementedError
+        place = engines.Place(url)
+        lock = None
+        if place.file is not None:
+            engines.look_at(place.file, place.name, readonly=readonly)
+            if not readonly:
+                lock = locks.FileLock(place.file, place.name)
+        engine = place.engine(readonly=readonly)
+        with told(place.name):
+            connection = _connect(place, engine, readonly=readonly)
+        store = cls(place, engine, connection, lock)
+        try:
+            with told(place.name):
+                store._bring_up(readonly=readonly)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _bring_up(self, *, readonly: bool) -> None:
+        """See to the schema: nothing when it is ours already, else migrate under the locks, or refuse."""
+        version = self._read(lambda connection: migrate.version_of(connection, self._place.name))
+        if version == schema.HEAD:
+            return
+        if readonly and self._place.file is None and self._place.is_sqlite:
+            readonly = False
+        if readonly:
+            if version is None:
+                raise StoreError(f"the store {self._place.name} is empty: run `aalearn ingest LOG…` first")
+            raise StoreError(f"the store {self._place.name} has an older schema: run `aalearn ingest` once")
+        if self._lock is not None:
+            self._lock.take(_MIGRATION_WAIT)
+        try:
+            with self._writing(lasting=True) as connection:
+                if migrate.version_of(connection, self._place.name) != schema.HEAD:
+                    migrate.upgrade(connection)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -31,74 +97,157 @@ class Store:
 
     def close(self) -> None:
         """Let go of the writer's place and of the database. Uncommitted marks are dropped. May be called twice."""
-        raise NotImplementedError
+        self._ledgers.clear()
+        with told(self._place.name):
+            self._connection.close()
+            self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
 
-    # Writing. `ledger` and `commit` take the writer's place until `close`; decisions and revisions don't.
+    @contextmanager
+    def _writing(self, *, lasting: bool = False) -> Iterator[Connection]:
+        """One writing transaction. `lasting`: what a person did must survive even a power cut."""
+        connection = engines.for_writing(self._connection, True)
+        try:
+            if lasting and self._place.is_sqlite:
+                engines.pragma(connection, "PRAGMA synchronous = FULL")
+            with connection.begin():
+                if not self._place.is_sqlite:
+                    locks.take_for_transaction(connection, b"commit")
+                yield connection
+        finally:
+            engines.for_writing(self._connection, False)
+            if lasting and self._place.is_sqlite and not connection.invalidated:
+                engines.pragma(connection, "PRAGMA synchronous = NORMAL")
+
+    def _read(self, read: Callable[[Connection], _T]) -> _T:
+        """Read in one transaction, so from one state."""
+        with told(self._place.name), self._connection.begin():
+            if not self._place.is_sqlite:
+                self._connection.execute(sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            return read(self._connection)
 
     def claim(self) -> None:
         """Take the writer's place now (PostgreSQL: see `ledger`). StoreError names the pid and host of who holds it."""
-        raise NotImplementedError
+        if self._lock is not None:
+            self._lock.take()
 
     def ledger(self, node: str) -> Ledger:
         """Return the node's ledger of seen events; `commit` writes what is new in it. Claims the writer's place.
 
         On SQLite one writer holds the whole store; on PostgreSQL one writer a node, so that a fleet can share it.
         """
-        raise NotImplementedError
+        known = self._ledgers.get(node)
+        if known is not None:
+            return known
+        self.claim()
+        number = node_id(node)
+        if not self._place.is_sqlite:
+            with told(self._place.name), self._connection.begin():
+                locks.take_for_session(self._connection, self._place.name, b"ledger %d" % number)
+        table = schema.ledger.c
+
+        def load(block: int) -> bytes | None:
+            asked = select(table.marks).where(table.node == number, table.block == block)
+            return self._read(lambda connection: connection.execute(asked).scalar())
+
+        made = self._ledgers[node] = Ledger(load)
+        return made
 
     def commit(self, batch: Batch) -> None:
         """Write the batch and all ledgers in one transaction. On StoreError nothing was written and nothing is lost."""
-        raise NotImplementedError
+        self.claim()
+        with told(self._place.name), self._writing() as connection:
+            Commit(connection, statements_of(connection.dialect)).write(batch, self._ledgers)
+        for ledger in self._ledgers.values():
+            ledger.settle()
 
     def decide(self, profile: bytes, rule: str, decision: str, *, who: str, when: int, why: str) -> None:
         """Remember a person's decision on the rule with this text."""
-        raise NotImplementedError
+        row = {
+            "base": base_id(profile),
+            "profile": profile,
+            "at": when,
+            "rule": to_bytes(rule),
+            "decision": to_bytes(decision),
+            "who": to_bytes(who),
+            "why": to_bytes(why),
+        }
+        with told(self._place.name), self._writing(lasting=True) as connection:
+            connection.execute(insert(schema.decisions), row)
 
     def save_revision(self, profile: bytes, text: str, proof: str, *, author: str, reason: str, when: int) -> Revision:
         """Keep a text with its proof (JSON); return it with its number."""
-        raise NotImplementedError
-
-    # Reading. Works while a writer writes; each call sees one committed state.
+        table = schema.revisions
+        base = base_id(profile)
+        with told(self._place.name), self._writing(lasting=True) as connection:
+            last = connection.execute(select(func.max(table.c.number)).where(table.c.base == base)).scalar()
+            revision = Revision((last or 0) + 1, when, author, reason, text, proof)
+            row = {
+                "base": base,
+                "number": revision.number,
+                "profile": profile,
+                "at": when,
+                "author": to_bytes(author),
+                "reason": to_bytes(reason),
+                "text": to_bytes(text),
+                "proof": to_bytes(proof),
+            }
+            connection.execute(insert(table), row)
+        return revision
 
     def profiles(self) -> tuple[ProfileSummary, ...]:
         """Return a summary of each profile, sorted by name."""
-        raise NotImplementedError
+        return self._read(reading.profiles)
 
     def accesses(self, name: bytes, *, verdicts: Collection[Verdict] | None = None) -> tuple[Access, ...]:
-        """Return all accesses of the profile `name`, its `//null-` children and its hats, with `event.profile` as logged.
+        """Return all accesses of a profile, its `//null-` children and its hats, with `event.profile` as logged.
 
         Sorted by the event and owner alone. An unknown name gives ().
         """
-        raise NotImplementedError
+        return self._read(lambda connection: reading.accesses(connection, name, verdicts))
 
     def runs(self, name: bytes) -> tuple[Run, ...]:
         """Return the joined runs of a profile, sorted by start."""
-        raise NotImplementedError
+        return self._read(lambda connection: reading.runs(connection, name))
 
     def nearest(self, name: bytes) -> list[bytes]:
         """Return at most three known profile names that look like `name`, best first."""
-        raise NotImplementedError
+        return self._read(lambda connection: reading.nearest(connection, name))
 
     def losses(self) -> tuple[Loss, ...]:
         """Return all known losses by time."""
-        raise NotImplementedError
+        return self._read(reading.losses)
 
     def counters(self) -> Mapping[str, int]:
         """Return the counters, sorted by name."""
-        raise NotImplementedError
+        return self._read(reading.counters)
 
     def timeline(self) -> tuple[Status, ...]:
         """Return the loads, replacements and removals of policy by time."""
-        raise NotImplementedError
+        return self._read(reading.timeline)
 
     def positions(self) -> Mapping[str, str]:
         """Return where each source was read to, sorted by source."""
-        raise NotImplementedError
+        return self._read(reading.positions)
 
     def decisions(self, profile: bytes) -> tuple[Decision, ...]:
         """Return all decisions on a profile's rules, oldest first."""
-        raise NotImplementedError
+        return self._read(lambda connection: reading.decisions(connection, profile))
 
     def revisions(self, profile: bytes) -> tuple[Revision, ...]:
         """Return all revisions of a profile, oldest first."""
-        raise NotImplementedError
+        return self._read(lambda connection: reading.revisions(connection, profile))
+
+
+def _connect(place: engines.Place, engine: Engine, *, readonly: bool) -> Connection:
+    """Connect, and for SQLite set what a connection needs."""
+    connection = engine.connect()
+    if place.is_sqlite:
+        try:
+            new = place.file is None or not place.file.stat().st_size
+            engines.prepare(connection, new=new, readonly=readonly and place.file is not None)
+        except BaseException:
+            connection.close()
+            raise
+    return connection

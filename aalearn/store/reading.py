@@ -1,0 +1,232 @@
+"""The readings: plain selects, made into frozen values, sorted by what they say."""
+
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from sqlalchemy import Connection, func, select
+
+from aalearn.model.event import Access, Event, Verdict
+from aalearn.store import schema
+from aalearn.store.batch import RUN_GAP_MS
+from aalearn.store.codec import VERDICTS, decode_need, group, to_str
+from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status
+from aalearn.store.state import State
+from aalearn.store.state import decode as decode_state
+from aalearn.store.writing import RUNS_A_PROFILE, access_id, base_id, run_id, sort_key
+
+_IDS = 1 << 63
+
+
+def node_names(connection: Connection) -> dict[int, str]:
+    """Return the names of all nodes by id."""
+    return {number: to_str(name) for number, name in connection.execute(select(schema.nodes.c.id, schema.nodes.c.name))}
+
+
+def runs_of(connection: Connection, base: int, nodes: dict[int, str]) -> tuple[tuple[Run, ...], dict[int, int]]:
+    """Return the joined runs of a profile, sorted, and the id of the run that each stretch belongs to."""
+    table = schema.runs.c
+    columns = (table.id, table.node, table.pid, table.start, table.end, table.program, table.fresh)
+    rows = connection.execute(select(*columns).where(table.base == base)).all()
+    rows = sorted(rows, key=lambda row: (row.node, row.pid, row.start, row.end, row.id))
+    runs: list[Run] = []
+    stretches: list[list[int]] = []
+    for row in rows:
+        before = runs[-1] if runs else None
+        same = before is not None and (before.node, before.pid) == (nodes.get(row.node, "?"), row.pid)
+        if before is not None and same and not row.fresh and row.start - before.end < RUN_GAP_MS:
+            runs[-1] = replace(before, end=max(before.end, row.end), program=before.program or row.program)
+            stretches[-1].append(row.id)
+        else:
+            number = run_id(row.node, base, row.pid, row.start)
+            runs.append(Run(row.start, row.end, nodes.get(row.node, "?"), row.pid, row.program, number))
+            stretches.append([row.id])
+    joined = {stretch: run.id for run, ids in zip(runs, stretches, strict=True) for stretch in ids}
+    return tuple(sorted(runs)), joined
+
+
+def runs(connection: Connection, name: bytes) -> tuple[Run, ...]:
+    """Return the joined runs of a profile, sorted."""
+    return runs_of(connection, base_id(name), node_names(connection))[0]
+
+
+def runs_in_all(connection: Connection, base: int, joined: int) -> int:
+    """Return how many runs a profile had: those kept or, where more were, an estimate by how densely their ids lie."""
+    table = schema.runs.c
+    count: int
+    most: int
+    count, most = connection.execute(select(func.count(), func.max(table.id)).where(table.base == base)).one()
+    if count < RUNS_A_PROFILE:
+        return joined
+    return max(joined, joined * round((count - 1) * _IDS / most) // count)
+
+
+def profiles(connection: Connection) -> tuple[ProfileSummary, ...]:
+    """Return all summaries by name."""
+    nodes = node_names(connection)
+    labels, totals, losses = schema.labels.c, schema.totals.c, schema.losses.c
+    asked = select(labels.label, totals.verdict, totals.accesses, totals.state)
+    by_name: dict[bytes, list[tuple[Verdict, int, State]]] = {}
+    rows = connection.execute(asked.join_from(schema.labels, schema.totals, labels.id == totals.label))
+    for label, verdict, accesses, state in rows:
+        by_name.setdefault(group(label), []).append((VERDICTS[verdict], accesses, decode_state(state)))
+    lost = [(node, time) for node, time in connection.execute(select(losses.node, losses.time))]
+    return tuple(_summary(connection, name, by_name[name], nodes, lost) for name in sorted(by_name))
+
+
+def _summary(
+    connection: Connection,
+    name: bytes,
+    totals: list[tuple[Verdict, int, State]],
+    nodes: dict[int, str],
+    lost: list[tuple[int, int]],
+) -> ProfileSummary:
+    counts: dict[Verdict, tuple[int, int]] = {}
+    whole = State()
+    for verdict, accesses, state in totals:
+        known = counts.get(verdict, (0, 0))
+        counts[verdict] = (known[0] + accesses, known[1] + state.count)
+        whole.add(state.count, state.first, state.last, state.trusted)
+        whole.nodes |= state.nodes
+    base = base_id(name)
+    joined, _ = runs_of(connection, base, nodes)
+    return ProfileSummary(
+        name=name,
+        verdicts=tuple((verdict, *counts[verdict]) for verdict in sorted(counts)),
+        accesses=sum(accesses for accesses, _ in counts.values()),
+        events=whole.count,
+        first=whole.first,
+        last=whole.last,
+        runs=runs_in_all(connection, base, len(joined)),
+        nodes=_names(whole.nodes, nodes),
+        trusted=whole.trusted,
+        losses=sum(node in whole.nodes and whole.first <= time <= whole.last for node, time in lost),
+    )
+
+
+def _names(ids: Iterable[int], nodes: dict[int, str]) -> tuple[str, ...]:
+    return tuple(sorted(nodes.get(number, "?") for number in ids))
+
+
+def accesses(connection: Connection, name: bytes, verdicts: Collection[Verdict] | None) -> tuple[Access, ...]:
+    """Return the accesses of a profile with its children and hats, sorted."""
+    base = base_id(name)
+    labels = {
+        number: label
+        for number, label in connection.execute(
+            select(schema.labels.c.id, schema.labels.c.label).where(schema.labels.c.base == base)
+        )
+        if group(label) == name
+    }
+    nodes = node_names(connection)
+    _, joined = runs_of(connection, base, nodes)
+    table = schema.accesses.c
+    asked = select(table.label, table.digest, table.need, table.state, table.sample)
+    rows = connection.execute(
+        asked.where(table.label.in_(select(schema.labels.c.id).where(schema.labels.c.base == base)))
+    )
+    wanted = frozenset(Verdict if verdicts is None else verdicts)
+    found = []
+    for label, digest, need, state, sample in rows:
+        if label not in labels:
+            continue
+        event, owner = decode_need(labels[label], need)
+        if event.verdict in wanted:
+            found.append(_access(access_id(digest), event, owner, decode_state(state), sample, nodes, joined))
+    return tuple(sorted(found, key=lambda access: sort_key(access.event, access.owner)))
+
+
+def _access(
+    number: int,
+    event: Event,
+    owner: bool | None,
+    state: State,
+    sample: bytes,
+    nodes: dict[int, str],
+    joined: dict[int, int],
+) -> Access:
+    runs = {joined.get(run, run) for run in state.runs}
+    return Access(
+        id=number,
+        event=event,
+        owner=owner,
+        count=state.count,
+        first=state.first,
+        last=state.last,
+        programs=tuple(sorted(state.programs)),
+        runs=tuple(sorted(runs)),
+        run_count=state.run_count() if state.sketch else len(runs),
+        nodes=_names(state.nodes, nodes),
+        trusted=state.trusted,
+        sample=sample,
+    )
+
+
+def names(connection: Connection) -> list[bytes]:
+    """Return the names of all profiles."""
+    return sorted({group(label) for label in connection.execute(select(schema.labels.c.label)).scalars()})
+
+
+def nearest(connection: Connection, name: bytes) -> list[bytes]:
+    """Return at most three names that look like it, best first."""
+    known = {other.decode("latin-1"): other for other in names(connection)}
+    wanted = name.decode("latin-1")
+    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    close += [other for other in known if wanted and wanted in other and other not in close]
+    return [known[other] for other in close[:3]]
+
+
+def losses(connection: Connection) -> tuple[Loss, ...]:
+    """Return all losses by time."""
+    nodes = node_names(connection)
+    table = schema.losses.c
+    rows = connection.execute(select(table.time, table.node, table.kind, table.amount, table.source))
+    found = [
+        Loss(at, nodes.get(node, "?"), to_str(kind), amount, to_str(source)) for at, node, kind, amount, source in rows
+    ]
+    return tuple(sorted(found))
+
+
+def timeline(connection: Connection) -> tuple[Status, ...]:
+    """Return all changes of policy by time."""
+    nodes = node_names(connection)
+    table = schema.timeline.c
+    rows = connection.execute(select(table.time, table.node, table.operation, table.profile, table.mode))
+    found = [
+        Status(at, nodes.get(node, "?"), to_str(operation), profile, to_str(mode))
+        for at, node, operation, profile, mode in rows
+    ]
+    return tuple(sorted(found))
+
+
+def counters(connection: Connection) -> dict[str, int]:
+    """Return all counters by name."""
+    rows = connection.execute(select(schema.counters.c.name, schema.counters.c.value))
+    return dict(sorted((to_str(name), value) for name, value in rows))
+
+
+def positions(connection: Connection) -> dict[str, str]:
+    """Return all positions by source."""
+    rows = connection.execute(select(schema.positions.c.source, schema.positions.c.position))
+    return dict(sorted((to_str(source), to_str(position)) for source, position in rows))
+
+
+def decisions(connection: Connection, profile: bytes) -> tuple[Decision, ...]:
+    """Return a profile's decisions, oldest first; of the same time, in the order taken."""
+    table = schema.decisions.c
+    rows = connection.execute(
+        select(schema.decisions).where(table.base == base_id(profile)).order_by(table.at, table.id)
+    )
+    return tuple(
+        Decision(row.at, to_str(row.rule), to_str(row.decision), to_str(row.who), to_str(row.why)) for row in rows
+    )
+
+
+def revisions(connection: Connection, profile: bytes) -> tuple[Revision, ...]:
+    """Return a profile's revisions by number."""
+    table = schema.revisions.c
+    rows = connection.execute(select(schema.revisions).where(table.base == base_id(profile)).order_by(table.number))
+    return tuple(
+        Revision(row.number, row.at, to_str(row.author), to_str(row.reason), to_str(row.text), to_str(row.proof))
+        for row in rows
+    )

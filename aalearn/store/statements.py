@@ -1,0 +1,111 @@
+"""The writing statements, as Core says them for the dialect, compiled once to text for the driver's `executemany`.
+
+Core's own way to the driver costs as much a row as SQLite needs to write it; the text is the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ClauseElement, ColumnElement, Connection, Dialect, Table, bindparam, case, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from aalearn.store import schema
+
+Rows = Sequence[tuple[Any, ...]]
+# From (the stored column, the new one) to what shall stand there.
+Join = Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]]
+
+# How many digests one look-up asks for.
+ASKED = 500
+
+
+class Statement:
+    """SQL text with positional parameters in the order of `columns`."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Sequence[str]) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+        self.sql = str(compiled)
+        order = list(compiled.positiontup or ()) if isinstance(compiled, SQLCompiler) else []
+        if order != list(columns):
+            raise AssertionError(f"parameters stand in another order: {order}")
+
+    def run(self, connection: Connection, rows: Rows) -> None:
+        """Execute for many rows."""
+        if rows:
+            connection.exec_driver_sql(self.sql, list(rows))
+
+
+def _add(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return old + new
+
+
+def _least(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((new < old, new), else_=old)
+
+
+def _most(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((new > old, new), else_=old)
+
+
+def _new(_: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return new
+
+
+def _either(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return or_(old, new)
+
+
+def _upsert(dialect: Dialect, table: Table, key: Sequence[str], joins: Mapping[str, Join]) -> Statement:
+    """Return the upsert of all columns but a row number. Without joins, a row that is there stays."""
+    columns = [column.name for column in table.columns if not (column.primary_key and column.autoincrement is True)]
+    make = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    insert = make(table)
+    if not joins:
+        return Statement(insert.on_conflict_do_nothing(index_elements=list(key)), dialect, columns)
+    new = insert.excluded
+    changes: dict[str, Any] = {name: join(table.c[name], new[name]) for name, join in joins.items()}
+    return Statement(insert.on_conflict_do_update(index_elements=list(key), set_=changes), dialect, columns)
+
+
+class Statements:
+    """All writing statements of one dialect."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.labels = _upsert(dialect, schema.labels, ["id"], {})
+        self.nodes = _upsert(dialect, schema.nodes, ["id"], {})
+        self.accesses = _upsert(dialect, schema.accesses, ["label", "digest"], {"state": _new, "sample": _new})
+        self.totals = _upsert(dialect, schema.totals, ["label", "verdict"], {"accesses": _add, "state": _new})
+        self.runs = _upsert(dialect, schema.runs, ["id"], {"start": _least, "end": _most, "fresh": _either})
+        self.ledger = _upsert(dialect, schema.ledger, ["node", "block"], {"marks": _new})
+        self.positions = _upsert(dialect, schema.positions, ["id"], {"position": _new})
+        self.counters = _upsert(dialect, schema.counters, ["id"], {"value": _add})
+        self.losses = _upsert(dialect, schema.losses, ["id"], {"source": _least})
+        self.timeline = _upsert(dialect, schema.timeline, ["id"], {})
+        table = schema.accesses.c
+        self.known = Statement(
+            select(table.digest, table.state, table.sample).where(
+                table.label == bindparam("label"), table.digest.in_([bindparam(f"d{i}") for i in range(ASKED)])
+            ),
+            dialect,
+            ["label", *[f"d{i}" for i in range(ASKED)]],
+        )
+
+    def known_among(
+        self, connection: Connection, label: int, digests: Sequence[bytes]
+    ) -> dict[bytes, tuple[bytes, bytes]]:
+        """Return state and sample of those accesses of a label that are there already."""
+        found: dict[bytes, tuple[bytes, bytes]] = {}
+        for start in range(0, len(digests), ASKED):
+            asked = digests[start : start + ASKED]
+            filled = (label, *asked, *[asked[0]] * (ASKED - len(asked)))
+            for digest, state, sample in connection.exec_driver_sql(self.known.sql, filled):
+                found[digest] = (state, sample)
+        return found
+
+
+@lru_cache(maxsize=4)
+def statements_of(dialect: Dialect) -> Statements:
+    """Return the statements for an engine's dialect."""
+    return Statements(dialect)

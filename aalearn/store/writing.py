@@ -1,0 +1,243 @@
+"""The commit: everything of a batch, and the ledgers' news, in the one transaction that the caller opened."""
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
+from typing import Final
+
+from sqlalchemy import Connection, delete, select
+
+from aalearn.model.event import Event, Verdict
+from aalearn.store import schema
+from aalearn.store.batch import SAMPLE_BYTES, AccessKey, Batch, RunKey, Tally
+from aalearn.store.codec import VERDICTS, encode_need, fit, group, identity, name_id, to_bytes
+from aalearn.store.ledger import Ledger
+from aalearn.store.state import PROGRAM_BYTES, State, encode_one
+from aalearn.store.state import decode as decode_state
+from aalearn.store.statements import Statements
+
+# So many rows are made and written at a time: memory stays small however large the batch.
+_STEP: Final = 5000
+# So many runs are kept a profile, the least by id; `reading.runs_in_all` estimates beyond.
+RUNS_A_PROFILE: Final = 20_000
+
+
+# label id, digest, encoded need, verdict, tally
+_Found = tuple[int, bytes, bytes, Verdict, Tally]
+_order: Final = itemgetter(0, 1)
+
+
+def node_id(node: str) -> int:
+    """Return the id of a node's name."""
+    return name_id(b"node", to_bytes(node))
+
+
+def base_id(base: bytes) -> int:
+    """Return the id of a profile (a base label)."""
+    return name_id(b"base", base)
+
+
+def label_id(label: bytes) -> int:
+    """Return the id of a label as logged."""
+    return name_id(b"label", label)
+
+
+def run_id(node: int, base: int, pid: int, start: int) -> int:
+    """Return the id of a run, or of a stretch of one."""
+    return name_id(b"run", b"%d %d %d %d" % (node, base, pid, start))
+
+
+@dataclass(slots=True)
+class _Total:
+    """What a commit adds to one label and verdict: new accesses, and the sum of all events."""
+
+    accesses: int = 0
+    state: State = field(default_factory=State)
+
+
+class Commit:
+    """One commit in the making: ids already worked out, totals as they add up."""
+
+    def __init__(self, connection: Connection, statements: Statements) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._nodes: dict[str, int] = {}
+        self._labels: dict[bytes, int] = {}
+        self._bases: dict[bytes, int] = {}
+        self._runs: dict[RunKey, int] = {}
+        self._totals: dict[tuple[int, Verdict], _Total] = {}
+
+    def write(self, batch: Batch, ledgers: Mapping[str, Ledger]) -> None:
+        """Write all of it."""
+        self._write_labels({label for label, _, _ in batch.tallies})
+        self._write_accesses(batch.tallies)
+        self._write_totals()
+        self._write_runs(batch)
+        self._write_small(batch)
+        self._write_ledgers(ledgers)
+        nodes = [(number, to_bytes(name)) for name, number in self._nodes.items()]
+        self._statements.nodes.run(self._connection, nodes)
+
+    def _node(self, node: str) -> int:
+        number = self._nodes.get(node)
+        if number is None:
+            number = self._nodes[node] = node_id(node)
+        return number
+
+    def _base(self, label: bytes) -> int:
+        number = self._bases.get(label)
+        if number is None:
+            number = self._bases[label] = base_id(group(label))
+        return number
+
+    def _run(self, key: RunKey) -> int:
+        number = self._runs.get(key)
+        if number is None:
+            number = run_id(self._node(key.node), self._base(key.profile), key.pid, key.opened)
+            self._runs[key] = number
+        return number
+
+    def _write_labels(self, labels: Iterable[bytes]) -> None:
+        self._labels = {label: label_id(label) for label in labels}
+        self._new_labels = set(self._labels.values())
+        ids = list(self._new_labels)
+        column = schema.labels.c.id
+        for start in range(0, len(ids), _STEP):
+            asked = select(column).where(column.in_(ids[start : start + _STEP]))
+            self._new_labels.difference_update(self._connection.execute(asked).scalars())
+        rows = [
+            (number, self._base(label), label) for label, number in self._labels.items() if number in self._new_labels
+        ]
+        self._statements.labels.run(self._connection, rows)
+
+    def _write_accesses(self, tallies: Mapping[AccessKey, Tally]) -> None:
+        items = iter(tallies.items())
+        labels = self._labels
+        while step := list(islice(items, _STEP)):
+            found: list[_Found] = []
+            for (label, need, owner), tally in step:
+                number = labels[label]
+                blob = encode_need(need, owner)
+                found.append((number, identity(number, blob), blob, need.verdict, tally))
+            found.sort(key=_order)  # neighbours in the index are written together
+            known = self._known(found)
+            rows = [self._row(one, known.get(one[1])) for one in found]
+            self._statements.accesses.run(self._connection, rows)
+
+    def _known(self, found: list[_Found]) -> dict[bytes, tuple[bytes, bytes]]:
+        """Look up which of the accesses are there. Those of labels that this batch brought can't be."""
+        asked: dict[int, list[bytes]] = {}
+        for label, digest, *_ in found:
+            if label not in self._new_labels:
+                asked.setdefault(label, []).append(digest)
+        known: dict[bytes, tuple[bytes, bytes]] = {}
+        for label, digests in asked.items():
+            known |= self._statements.known_among(self._connection, label, digests)
+        return known
+
+    def _row(self, found: _Found, known: tuple[bytes, bytes] | None) -> tuple[int, bytes, bytes, bytes, bytes]:
+        label, digest, need, verdict, tally = found
+        total = self._totals.get((label, verdict))
+        if total is None:
+            total = self._totals[label, verdict] = _Total()
+        summed = total.state
+        summed.add(tally.count, tally.first, tally.last, tally.trusted)
+        sample = tally.sample[:SAMPLE_BYTES]
+        if known is None:
+            total.accesses += 1
+            if len(tally.programs) == len(tally.nodes) == len(tally.runs) == 1:
+                (program,), (node,), (run,) = tally.programs, tally.nodes, tally.runs
+                place = self._node(node)
+                summed.nodes.add(place)
+                try:
+                    state = encode_one(
+                        tally.count, tally.first, tally.last, tally.trusted, program, place, self._run(run)
+                    )
+                except struct.error:
+                    pass
+                else:
+                    return (label, digest, need, state, sample)
+            merged = State()
+        else:
+            merged = decode_state(known[0])
+            if (merged.first, known[1]) < (tally.first, sample):
+                sample = known[1]
+        nodes = [self._node(node) for node in tally.nodes]
+        summed.nodes.update(nodes)
+        merged.add(tally.count, tally.first, tally.last, tally.trusted)
+        merged.add_who(tally.programs, nodes, [self._run(run) for run in tally.runs])
+        return (label, digest, need, merged.encode(), sample)
+
+    def _write_totals(self) -> None:
+        table = schema.totals
+        labels = list({label for label, _ in self._totals} - self._new_labels)
+        before: dict[tuple[int, int], bytes] = {}
+        for start in range(0, len(labels), _STEP):
+            asked = select(table.c.label, table.c.verdict, table.c.state)
+            rows = self._connection.execute(asked.where(table.c.label.in_(labels[start : start + _STEP])))
+            before |= {(label, verdict): state for label, verdict, state in rows}
+        written = []
+        for (label, verdict), total in self._totals.items():
+            summed = total.state
+            code = VERDICTS.index(verdict)
+            known = before.get((label, code))
+            state = decode_state(known) if known is not None else State()
+            state.add(summed.count, summed.first, summed.last, summed.trusted)
+            state.add_who({}, summed.nodes, ())
+            written.append((label, code, total.accesses, state.encode()))
+        self._statements.totals.run(self._connection, written)
+
+    def _write_runs(self, batch: Batch) -> None:
+        rows = []
+        for key, run in batch.runs.items():
+            node, base = self._node(key.node), self._base(key.profile)
+            program = run.program[:PROGRAM_BYTES]
+            start, end = fit(run.start), fit(run.end)
+            rows.append((self._run(key), base, node, fit(key.pid), start, end, program, run.fresh))
+        self._statements.runs.run(self._connection, rows)
+        table = schema.runs
+        for base in {row[1] for row in rows}:
+            mine = select(table.c.id).where(table.c.base == base).order_by(table.c.id)
+            last = self._connection.execute(mine.offset(RUNS_A_PROFILE - 1).limit(1)).scalar()
+            if last is not None:
+                self._connection.execute(delete(table).where(table.c.base == base, table.c.id > last))
+
+    def _write_small(self, batch: Batch) -> None:
+        run, statements = self._connection, self._statements
+        losses: dict[int, tuple[int, int, int, bytes, int, bytes]] = {}
+        for loss in batch.losses:
+            node, time, amount = self._node(loss.node), fit(loss.time), fit(loss.amount)
+            kind, source = to_bytes(loss.kind), to_bytes(loss.source)
+            number = name_id(b"loss", b"%d %d %d" % (node, time, amount), kind)
+            row = (number, node, time, kind, amount, source)
+            losses[number] = min(row, losses.get(number, row))
+        statements.losses.run(run, list(losses.values()))
+        timeline = {}
+        for status in batch.timeline:
+            node, time = self._node(status.node), fit(status.time)
+            words = (to_bytes(status.operation), status.profile, to_bytes(status.mode))
+            number = name_id(b"status", b"%d %d" % (node, time), *words)
+            timeline[number] = (number, node, time, *words)
+        statements.timeline.run(run, list(timeline.values()))
+        counters = [(to_bytes(name), fit(value)) for name, value in batch.counters.items()]
+        statements.counters.run(run, [(name_id(b"counter", name), name, value) for name, value in counters])
+        positions = [(to_bytes(source), to_bytes(position)) for source, position in batch.positions.items()]
+        statements.positions.run(run, [(name_id(b"source", source), source, at) for source, at in positions])
+
+    def _write_ledgers(self, ledgers: Mapping[str, Ledger]) -> None:
+        for node, ledger in ledgers.items():
+            number = self._node(node)
+            rows = [(number, block, marks) for block, marks in ledger.news().items()]
+            self._statements.ledger.run(self._connection, rows)
+
+
+def access_id(digest: bytes) -> int:
+    """Return the number by which an access is known outside the store: it depends on the access only."""
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def sort_key(event: Event, owner: bool | None) -> tuple[object, ...]:
+    """Return what accesses are sorted by: nothing that depends on how they were ingested."""
+    return (event.profile, event.operation, event.fields, event.verdict.value, 2 if owner is None else int(owner))
