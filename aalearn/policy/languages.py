@@ -84,6 +84,24 @@ class Words:
         return [moves.get(byte, DEAD) for byte in symbols]
 
 
+class RealPaths:
+    """The paths that the kernel can spell: a "/" first, no empty, "." or ".." segment; `ends` are whole ones."""
+
+    start = 5
+    ends = frozenset((1, 4))
+    # state → the states after "/", after "." and after any other byte; 1: behind a slash, 2: ".", 3: "..", 4: a name
+    _MOVES = ((0, 0, 0), (0, 2, 4), (0, 3, 4), (0, 4, 4), (1, 4, 4), (1, 0, 0))
+
+    def partition(self) -> bytes:
+        """See `Part`."""
+        return bytes(0 if byte == 0x2F else 1 if byte == 0x2E else 2 for byte in range(256))
+
+    def row(self, state: int, symbols: bytes) -> Sequence[int]:
+        """See `Part`."""
+        moves = self._MOVES[state]
+        return [moves[0 if byte == 0x2F else 1 if byte == 0x2E else 2] for byte in symbols]
+
+
 class Patterns:
     """A sequence of patterns. `accepted(state)` tells which of them match the word that led to the state."""
 

@@ -1,6 +1,6 @@
 """The walk of several automata over one word: breadth first, so the first word to a place is a shortest one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from aalearn.policy.languages import Part
@@ -48,17 +48,20 @@ class Walk:
 
     def _step(self, place: States) -> list[States]:
         """Return the live places one byte further that nothing reached before."""
-        rows = [part.row(state, self._symbols) for part, state in zip(self._parts, place, strict=True)]
         found = []
-        # turned round: of the symbols that lead to one place the dict keeps the last, and the most readable come first
-        targets = zip(*[row[::-1] for row in rows], strict=True)
-        for target, symbol in dict(zip(targets, self._symbols[::-1], strict=True)).items():
+        for target, symbol in self._moves(place):
             if target not in self._came:
                 self._came[target] = (place, symbol)
                 if self._live(target):
                     found.append(target)
-        found.reverse()
         return found
+
+    def _moves(self, place: States) -> list[tuple[States, int]]:
+        """Return the places one byte further, each once, with the most readable byte that leads there."""
+        rows = [part.row(state, self._symbols) for part, state in zip(self._parts, place, strict=True)]
+        # turned round: of the symbols that lead to one place the dict keeps the last, and the most readable come first
+        targets = zip(*[row[::-1] for row in rows], strict=True)
+        return list(dict(zip(targets, self._symbols[::-1], strict=True)).items())[::-1]
 
     def word(self, place: States) -> bytes:
         """Return a shortest word that leads to `place`, which must have been yielded."""
@@ -70,6 +73,63 @@ class Walk:
             came = self._came[place]
         word.reverse()
         return bytes(word)
+
+    def words(self, wanted: Collection[States], each: int) -> Iterator[tuple[States, bytes]]:
+        """Yield up to `each` words to each of the `wanted` places, shorter ones first; none of them goes in circles.
+
+        Words that differ only in bytes that no part tells apart are one word. To be called after the iteration.
+        """
+        moves = {place: self._moves(place) for place in self._came if self._live(place)}
+        ahead = _leading_to(moves, wanted)
+        frontier: list[_Step] = [(self._start, None, 0)] if self._start in ahead else []
+        visits = dict.fromkeys(ahead, 0)
+        while frontier:
+            following: list[_Step] = []
+            for step in frontier:
+                if step[0] in wanted:
+                    yield step[0], _spelled(step)
+                for target, symbol in moves[step[0]]:
+                    if target in ahead and visits[target] < each and not _visited(step, target):
+                        visits[target] += 1
+                        following.append((target, step, symbol))
+            frontier = following
+
+
+_Step = tuple[States, "_Step | None", int]
+
+
+def _leading_to(moves: Mapping[States, Sequence[tuple[States, int]]], wanted: Iterable[States]) -> set[States]:
+    """Return the places from which a wanted one can be reached, themselves included."""
+    came: dict[States, list[States]] = {}
+    for place, targets in moves.items():
+        for target, _ in targets:
+            came.setdefault(target, []).append(place)
+    ahead = {place for place in wanted if place in moves}
+    todo = list(ahead)
+    while todo:
+        for earlier in came.get(todo.pop(), ()):
+            if earlier not in ahead:
+                ahead.add(earlier)
+                todo.append(earlier)
+    return ahead
+
+
+def _visited(step: "_Step | None", place: States) -> bool:
+    while step is not None:
+        if step[0] == place:
+            return True
+        step = step[1]
+    return False
+
+
+def _spelled(step: "_Step") -> bytes:
+    word = bytearray()
+    before = step[1]
+    while before is not None:
+        word.append(step[2])
+        step, before = before, before[1]
+    word.reverse()
+    return bytes(word)
 
 
 def _symbols(parts: Sequence[Part], without: bytes) -> bytes:

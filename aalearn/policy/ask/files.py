@@ -148,22 +148,26 @@ def _transition(subject: Subject, name: bytes, perms: Perms) -> tuple[Verdict, s
     """Return verdict, reason and transition of an execution with these permissions."""
     if not perms.allow & May.EXEC:
         return Verdict.DENIED, f"no rule permits to execute {shown(name)}", ""
+    way = transition(subject, perms)
+    if not way:
+        return Verdict.DENIED, f"the rule for {shown(name)} names no transition", ""
+    return Verdict.ALLOWED, "", way
+
+
+def transition(subject: Subject, perms: Perms) -> str:
+    """Return how an execution with these permissions changes the profile ("ix", "Cix -> child", "" for none)."""
     index = perms.xindex
     child = bool(index & X_CHILD)
     fallback = "i" if index & X_INHERIT else "u" if index & X_UNCONFINED else ""
     target = ""
-    if index & X_TABLE:
-        if index & X_INDEX >= len(subject.transitions):
-            return Verdict.UNPROVED, "the transition lies beyond the transition table", ""
-        target = shown(subject.transitions[index & X_INDEX].removeprefix(b"&"))
-        child = child or "//" in target
+    if index & X_TABLE and index & X_INDEX < len(subject.transitions):
+        named = subject.transitions[index & X_INDEX]
+        child = child or named.startswith(subject.name + b"//")
+        target = shown(named.removeprefix(subject.name + b"//"))
     elif not index & X_NAME:
-        mode = {"i": "ix", "u": "ux"}.get(fallback, "")
-        if not mode:
-            return Verdict.DENIED, f"the rule for {shown(name)} names no transition", ""
-        return Verdict.ALLOWED, "", mode
+        return {"i": "ix", "u": "ux"}.get(fallback, "")
     mode = ("C" if child else "P") + fallback + "x"
-    return Verdict.ALLOWED, "", f"{mode} -> {target}" if target else mode
+    return f"{mode} -> {target}" if target else mode
 
 
 def link(subject: Subject, event: Event, owner: bool | None) -> Answer:

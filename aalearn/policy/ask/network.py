@@ -53,7 +53,7 @@ def network(subject: Subject, event: Event, _owner: bool | None) -> Answer:
     if bits is None:
         return unproved("the record does not say what was asked for")
     coarse = _coarse(subject.policy, start, (family, kind), event, bits)
-    if family != _UNIX or not _mediates_unix(subject.policy, start):
+    if family != _UNIX or not _mediates_unix(subject, subject.policy):
         return coarse
     return _agree(subject, coarse, _fine_unix(subject.policy, start, kind, event, bits))
 
@@ -76,13 +76,12 @@ def _coarse(machine: Machine, start: int, socket: tuple[int, int], event: Event,
     return unproved("this policy mediates addresses and ports of inet sockets, which are not walked")
 
 
-def _mediates_unix(machine: Machine, start: int) -> bool:
+def _mediates_unix(subject: Subject, machine: Machine) -> bool:
     """Return whether the policy was compiled for kernels that mediate unix sockets by address and label.
 
-    The compiler then adds a state after the family that every policy has, with or without unix rules.
+    The compiler then marks the old network class, with or without unix rules (parser_regex.c, mediates_extended_net).
     """
-    state = machine.dfa.run(start, _UNIX.to_bytes(2))
-    return bool(machine.rights.allow(state) & May.READ)
+    return bool(machine.rights.allow(subject.start(CLASSES["net_compat"])) & May.READ)
 
 
 def _agree(subject: Subject, coarse: Answer, fine: Answer | None) -> Answer:
