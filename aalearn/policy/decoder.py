@@ -86,10 +86,11 @@ class Secmark:
 class BinaryProfile:
     """One compiled profile, hat or child (`name` is then `PARENT//CHILD`).
 
-    `version` is the header's word, None where the profile rides on the header before it (`abi` is its policy version in
-    any case). `attach` is the attachment's text; `xmatch` its automaton, with `xmatch_length` the length of its literal
-    start. `hat` are the raw flags (bit 0: a hat). `policy` is the automaton of all classes but files, `file` that of
-    files; None: the profile has none. `path_flags` None: the kernel's default.
+    `version` is the header's word, None where the profile rides on the header before it (`abi` is its policy version
+    in any case). `network` are the masks (allow, audit, quiet) of each family where the target is so old that they
+    are no automaton's. `attach` is the attachment's text; `xmatch` its automaton, with `xmatch_length` the length of
+    its literal start. `hat` are the raw flags (bit 0: a hat). `policy` is the automaton of all classes but files,
+    `file` that of files; None: the profile has none. `path_flags` None: the kernel's default.
     """
 
     name: bytes
@@ -110,6 +111,7 @@ class BinaryProfile:
     capabilities: Capabilities = Capabilities()
     xattrs: tuple[bytes, ...] | None = None
     rlimits: Rlimits | None = None
+    network: tuple[tuple[int, int, int], ...] | None = None
     secmark: tuple[Secmark, ...] | None = None
     policy: PolicyDb | None = None
     file: PolicyDb | None = None
@@ -176,7 +178,7 @@ def _body(reader: Reader, name: bytes, version: int | None, word: int, namespace
     hat, mode, audit = _flags(reader)
     path_flags = reader.maybe_u32("path_flags")
     capabilities = _capabilities(reader)
-    xattrs, rlimits, secmark = _xattrs(reader), _rlimits(reader), _secmark(reader)
+    xattrs, rlimits, network, secmark = _strings(reader, "xattrs"), _rlimits(reader), _network(reader), _secmark(reader)
     policy = None
     if reader.named("policydb"):
         reader.expect(Tag.STRUCT)
@@ -206,6 +208,7 @@ def _body(reader: Reader, name: bytes, version: int | None, word: int, namespace
         capabilities=capabilities,
         xattrs=xattrs,
         rlimits=rlimits,
+        network=network,
         secmark=secmark,
         policy=policy,
         file=file,
@@ -245,10 +248,6 @@ def _capabilities(reader: Reader) -> Capabilities:
     return Capabilities(masks[0], masks[1], masks[2], masks[3], extended, wide)
 
 
-def _xattrs(reader: Reader) -> tuple[bytes, ...] | None:
-    return _strings(reader, "xattrs")
-
-
 def _strings(reader: Reader, name: str) -> tuple[bytes, ...] | None:
     """Return the strings of the struct `name`, None when it is not there."""
     if not reader.named(name):
@@ -272,6 +271,18 @@ def _rlimits(reader: Reader) -> Rlimits | None:
     reader.expect(Tag.ARRAYEND)
     reader.expect(Tag.STRUCTEND)
     return Rlimits(mask, values)
+
+
+def _network(reader: Reader) -> tuple[tuple[int, int, int], ...] | None:
+    if not reader.named("net_allowed_af"):
+        return None
+    start = reader.at
+    count = reader.array()
+    if count > 64:
+        raise reader.fail(f"{count} network families, more than there are", start)
+    masks = tuple([(reader.u16(), reader.u16(), reader.u16()) for _ in range(count)])
+    reader.expect(Tag.ARRAYEND)
+    return masks
 
 
 def _secmark(reader: Reader) -> tuple[Secmark, ...] | None:

@@ -11,10 +11,11 @@ _HALF = 0xFFFFFFFF
 def emit(profiles: Iterable[BinaryProfile]) -> bytes:
     """Return the stream of `profiles`, byte for byte as apparmor_parser lays it out.
 
-    Each automaton starts at a multiple of 8 bytes from the start of the stream.
+    Each automaton starts at a multiple of 8 bytes from the start of its profile's header.
     """
     writer = Writer()
     for profile in profiles:
+        writer.origin = len(writer.data)
         _profile(writer, profile)
     return bytes(writer.data)
 
@@ -39,6 +40,7 @@ def _profile(writer: Writer, profile: BinaryProfile) -> None:
     _capabilities(writer, profile.capabilities)
     _strings(writer, "xattrs", profile.xattrs)
     _rlimits(writer, profile)
+    _network(writer, profile)
     _secmark(writer, profile)
     if profile.policy:
         writer.struct("policydb")
@@ -84,6 +86,17 @@ def _rlimits(writer: Writer, profile: BinaryProfile) -> None:
         writer.u64(value)
     writer.tag(Tag.ARRAYEND)
     writer.tag(Tag.STRUCTEND)
+
+
+def _network(writer: Writer, profile: BinaryProfile) -> None:
+    if profile.network is None:
+        return
+    writer.name("net_allowed_af")
+    writer.array(len(profile.network))
+    for masks in profile.network:
+        for mask in masks:
+            writer.u16(mask)
+    writer.tag(Tag.ARRAYEND)
 
 
 def _secmark(writer: Writer, profile: BinaryProfile) -> None:

@@ -137,6 +137,12 @@ class Reader:
         self.expect(Tag.U8)
         return self.data[self._take(1)]
 
+    def u16(self) -> int:
+        """Return an unnamed U16."""
+        self.expect(Tag.U16)
+        word: int = _U16.unpack_from(self.data, self._take(2))[0]
+        return word
+
     def u32(self) -> int:
         """Return an unnamed U32."""
         self.expect(Tag.U32)
@@ -213,10 +219,11 @@ def _place(byte: int) -> int:
 class Writer:
     """Builds a stream element by element; the mirror of `Reader`."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "origin")
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self.origin = 0  # where the present profile starts; alignment counts from there
 
     def tag(self, tag: Tag) -> None:
         """Write a tag alone: the start or end of a structure."""
@@ -234,6 +241,10 @@ class Writer:
     def u8(self, value: int) -> None:
         """Write an unnamed U8."""
         self.data += bytes((Tag.U8, value))
+
+    def u16(self, value: int) -> None:
+        """Write an unnamed U16."""
+        self.data += bytes((Tag.U16,)) + _U16.pack(value)
 
     def u32(self, *values: int) -> None:
         """Write unnamed U32 elements."""
@@ -266,7 +277,7 @@ class Writer:
 
     def blob(self, value: bytes, aligned: bool = False) -> None:
         """Write a BLOB; `aligned` puts zero bytes before the value so that it starts at a multiple of 8."""
-        padding = bytes(-(len(self.data) + 5) % 8 if aligned else 0)
+        padding = bytes(-(len(self.data) - self.origin + 5) % 8 if aligned else 0)
         self.data += bytes((Tag.BLOB,)) + _U32.pack(len(padding) + len(value)) + padding + value
 
     def permissions(self, table: PermTable) -> None:
