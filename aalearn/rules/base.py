@@ -173,11 +173,19 @@ def required(event: Event, key: str) -> bytes:
 
 
 def mask(event: Event) -> str:
-    """Return what was missing: the denied mask, else the requested one (AUDIT records have only that), else ""."""
-    for key in ("denied_mask", "denied", "requested_mask", "requested"):
+    """Return what was missing: the denied mask, else the requested one (AUDIT records have only that), else "".
+
+    Newer classes call them `denied` and `requested`, the bus daemons `mask`.
+    """
+    for key in ("denied_mask", "denied", "requested_mask", "requested", "mask"):
         if event.get(key):
             return event.text(key)
     return ""
+
+
+def asked(event: Event) -> list[str]:
+    """Return the words of a mask that is no set of letters; blanks or commas stand between them."""
+    return mask(event).replace(",", " ").split()
 
 
 def known(words: list[str], table: dict[str, str], what: str) -> tuple[frozenset[str], tuple[Note, ...]]:

@@ -16,12 +16,12 @@ from aalearn.rules.base import (
     Level,
     Outcome,
     Rule,
+    asked,
     known,
     label,
     label_text,
     listed,
     literal,
-    mask,
     noted,
     register,
 )
@@ -83,7 +83,7 @@ class DbusRule(Rule):
 
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
-        access, notes = known(_mask(event).split(), words("masks")["dbus"], "dbus access")
+        access, notes = known(asked(event), words("masks")["dbus"], "dbus access")
         if not access:
             return Outcome((), notes) if notes else noted(Level.DOUBT, "the record has no mask")
         bus, name = _word(event, "bus"), _name(event)
@@ -93,10 +93,6 @@ class DbusRule(Rule):
             path, interface, member = _path(event), _word(event, "interface"), _member(event)
             rules.append(cls(talk, bus, path, interface, member, name, label(event, "peer_label")))
         return Outcome(tuple(rules), notes)
-
-
-def _mask(event: Event) -> str:
-    return event.text("mask") or mask(event)
 
 
 def _word(event: Event, key: str) -> Pattern | None:

@@ -14,10 +14,10 @@ from aalearn.rules.base import (
     Level,
     Outcome,
     Rule,
+    asked,
     known,
     label,
     label_text,
-    mask,
     noted,
     register,
 )
@@ -41,7 +41,7 @@ class IoUringRule(Rule):
 
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
-        access, notes = known(mask(event).split(), words("masks")["io_uring"], "io_uring access")
+        access, notes = known(asked(event), words("masks")["io_uring"], "io_uring access")
         if not access and not notes:
             return noted(Level.DOUBT, "the record has no mask")
         creds = label(event, "target") or label(event, "label")

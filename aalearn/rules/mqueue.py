@@ -17,10 +17,10 @@ from aalearn.rules.base import (
     Level,
     Outcome,
     Rule,
+    asked,
     known,
     listed,
     literal,
-    mask,
     noted,
     register,
     required,
@@ -46,7 +46,7 @@ class MqueueRule(Rule):
 
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
-        access, notes = known(mask(event).split(), words("masks")["mqueue"], "message queue access")
+        access, notes = known(asked(event), words("masks")["mqueue"], "message queue access")
         if not access:
             return Outcome((), notes) if notes else noted(Level.DOUBT, "the record has no mask")
         name = required(event, "name")

@@ -18,9 +18,9 @@ from aalearn.rules.base import (
     Note,
     Outcome,
     Rule,
+    asked,
     known,
     listed,
-    mask,
     noted,
     register,
 )
@@ -77,7 +77,7 @@ class NetworkRule(Rule):
         kind = socket_type(event)
         if not target.fine_inet or family not in table["fine"]:
             return Outcome((cls(family, kind),))
-        access, notes = known(mask(event).split(), words("masks")["network"], "socket access")
+        access, notes = known(asked(event), words("masks")["network"], "socket access")
         if not access:
             return Outcome((cls(family, kind),), (*notes, Note(Level.DOUBT, "the record has no mask: any access")))
         return Outcome(_fine(event, family, kind, access), notes)

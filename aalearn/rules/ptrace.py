@@ -14,11 +14,11 @@ from aalearn.rules.base import (
     Level,
     Outcome,
     Rule,
+    asked,
     known,
     label,
     label_text,
     listed,
-    mask,
     noted,
     register,
 )
@@ -42,7 +42,7 @@ class PtraceRule(Rule):
 
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
-        access, notes = known(mask(event).split(), words("masks")["ptrace"], "ptrace access")
+        access, notes = known(asked(event), words("masks")["ptrace"], "ptrace access")
         if not access:
             return Outcome((), notes) if notes else noted(Level.DOUBT, "a ptrace record without a mask gives no rule")
         return Outcome((cls(access, label(event, "peer")),), notes)

@@ -16,11 +16,11 @@ from aalearn.rules.base import (
     Level,
     Outcome,
     Rule,
+    asked,
     known,
     label,
     label_text,
     listed,
-    mask,
     noted,
     register,
 )
@@ -47,7 +47,7 @@ class SignalRule(Rule):
 
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
-        access, notes = known(mask(event).split(), words("masks")["signal"], "signal access")
+        access, notes = known(asked(event), words("masks")["signal"], "signal access")
         name = event.text("signal")
         if not _spelled(name):
             return noted(Level.UNSUPPORTED, f"unknown signal {shown(name)}")

@@ -22,12 +22,12 @@ from aalearn.rules.base import (
     Level,
     Outcome,
     Rule,
+    asked,
     known,
     label,
     label_text,
     listed,
     literal,
-    mask,
     noted,
     register,
 )
@@ -77,7 +77,7 @@ class UnixRule(Rule):
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
         kind = socket_type(event)
-        access, notes = known(mask(event).split(), words("masks")["network"], "socket access")
+        access, notes = known(asked(event), words("masks")["network"], "socket access")
         if not access:
             return Outcome((), notes) if notes else noted(Level.DOUBT, "the record has no mask")
         peered = frozenset(words("masks")["peered"]["words"])

@@ -6,7 +6,7 @@ from typing import ClassVar
 from aalearn.model.data import words
 from aalearn.model.event import Event
 from aalearn.model.target import Target
-from aalearn.rules.base import WORDS, Dimension, Outcome, Rule, known, mask, register
+from aalearn.rules.base import WORDS, Dimension, Outcome, Rule, asked, known, register
 
 
 @register
@@ -26,6 +26,6 @@ class UsernsRule(Rule):
 
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
-        asked = mask(event).split() or [event.operation]  # some kernels log no mask here
+        asked = asked(event) or [event.operation]  # some kernels log no mask here
         access, notes = known(asked, words("masks")["userns"], "user namespace access")
         return Outcome((cls(access),) if access else (), notes)
