@@ -1,0 +1,100 @@
+"""Which accesses count, and for which part of the profile; the peers of events folded as the profile will have them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aalearn.learn.labels import Context, context
+from aalearn.learn.options import Options
+from aalearn.learn.transitions import Plan
+from aalearn.model.event import Access, Event, Verdict
+from aalearn.model.label import Label
+
+_PEERS = ("peer", "peer_label")
+IX_FALLBACK = b"ix fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One access that counts as evidence: its position in the sorted order, and the context that it belongs to."""
+
+    at: int
+    access: Access
+    context: Context
+
+    @property
+    def event(self) -> Event:
+        """The access's event, as logged."""
+        return self.access.event
+
+    @property
+    def denied(self) -> bool:
+        """Whether it rests on DENIED records (a person asked for those)."""
+        return self.event.verdict is Verdict.DENIED
+
+    @property
+    def runs(self) -> frozenset[int]:
+        """The runs; an access without any counts as one of an unknown run (-1), the same for all."""
+        return frozenset(self.access.runs) or frozenset({-1})
+
+
+def order(accesses: Iterable[Access]) -> list[Access]:
+    """Return accesses sorted by what they say, never by their ids."""
+    return sorted(accesses, key=_order_key)
+
+
+def _order_key(access: Access) -> tuple[object, ...]:
+    event = access.event
+    owner = {None: 0, False: 1, True: 2}[access.owner]
+    numbers = (access.count, access.first, access.last, access.run_count, len(access.runs), access.trusted)
+    return (event.operation, event.verdict, event.profile, event.fields, owner, numbers, access.programs, access.sample)
+
+
+def admitted(name: bytes, accesses: Sequence[Access], options: Options) -> list[Item]:
+    """Return the accesses that are evidence of need: ALLOWED; AUDIT of an exec by `ix fallback`; DENIED where asked
+    for.
+    """
+    items: list[Item] = []
+    for at, access in enumerate(accesses):
+        event = access.event
+        if event.verdict is Verdict.DENIED:
+            counts = options.include_denied
+        elif event.verdict is Verdict.AUDIT:
+            counts = event.operation == "exec" and event.get("info") == IX_FALLBACK
+        else:
+            counts = event.verdict is Verdict.ALLOWED
+        if counts and (found := context(name, event.profile)) is not None:
+            items.append(Item(at, access, found))
+    return items
+
+
+def folded(event: Event, block: str, plan: Plan, name: bytes) -> Event:
+    """Return the event as the finished profile will meet it: its subject is the block, its peers and target are
+    folded.
+    """
+    changes: dict[str, bytes | None] = {"profile": plan.label(block)}
+    for key in _PEERS:
+        peer = event.get(key)
+        if peer is not None:
+            changes[key] = fold_peer(peer, plan, name)
+    if event.operation == "exec" and event.get("target") is not None:
+        changes["target"] = _exec_target(event, block, plan)
+    return event.with_(**changes)
+
+
+def fold_peer(peer: bytes, plan: Plan, name: bytes) -> bytes:
+    """Return a peer's label: of this profile the block that its context becomes, of another its folded label."""
+    found = context(name, peer)
+    if found is None:
+        return bytes(Label.parse(peer).folded())
+    block = plan.block(found)
+    return plan.label(block) if block is not None else bytes(Label.parse(peer).folded())
+
+
+def _exec_target(event: Event, block: str, plan: Plan) -> bytes | None:
+    path = event.get("name") or b""
+    if path not in plan.ways:
+        return event.get("target")
+    way = plan.way(block, path)
+    if way.mode == "Px":
+        return None
+    return plan.label(way.child if way.mode == "Cx" else block)

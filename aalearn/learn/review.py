@@ -1,0 +1,172 @@
+"""What a person has to look at: the judgement on each rule, and the decisions that were taken before.
+
+A rule is accepted on its own once enough runs needed it and it carries no tier 1 or 2 risk (generalise-and-risk §4).
+Tier 1 is withheld until approved by name, other waiting rules are active and marked.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from aalearn.learn.blocks import Block
+from aalearn.learn.evidence import Item
+from aalearn.learn.gather import Gathered
+from aalearn.learn.lines import Draft, drafts
+from aalearn.learn.options import Action, Decision, Mode, Options
+from aalearn.learn.risk import NONE, Risk, assess
+from aalearn.learn.sensitive import credential
+from aalearn.learn.transitions import Plan
+from aalearn.model.profile import State
+from aalearn.model.text import shown
+from aalearn.rules.base import Rule
+from aalearn.rules.file import FileRule
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule of a block with the judgement on it.
+
+    `reasons` say why it waits for a person (empty: it does not), `remarks` what else a reader should know. `state` is
+    how it stands in the text; None: it is left out. `comments` are both, as they are written.
+    """
+
+    block: str
+    rule: Rule
+    draft: Draft
+    risk: Risk
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    state: State | None = State.ACTIVE
+
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """What is written above the rule."""
+        risk = (f"tier {self.risk.tier}: {self.risk.why}",) if self.risk.tier else ()
+        return (*self.remarks, *risk, *(reason for reason in self.reasons if reason != self.risk.why))
+
+
+def judge(gathered: Gathered, decided: Plan, options: Options) -> list[Judged]:
+    """Return the judgement on every rule of every block, in the order of the text."""
+    decisions: dict[str, dict[Action, Decision]] = {}
+    for decision in options.decisions:
+        decisions.setdefault(decision.rule, {})[decision.action] = decision
+    judged: list[Judged] = []
+    for name in sorted(gathered.blocks):
+        block = gathered.blocks[name]
+        made = drafts(block, gathered.items, decided, options)
+        runnable = _Runnable(block, made)
+        judged += [
+            _judge(name, draft, gathered, runnable, decisions.get(draft.rule.text(), {}), options) for draft in made
+        ]
+    return judged
+
+
+class _Runnable:
+    """What a block runs or maps, and what it writes: to find what can be both."""
+
+    def __init__(self, block: Block, made: Sequence[Draft]) -> None:
+        self.execs = frozenset(block.execs)
+        self.mapped = frozenset(path for path, use in block.uses.items() if "m" in use.need.letters)
+        self.made = frozenset(path for path, use in block.uses.items() if use.made)
+        self.writers = [d.rule for d in made if isinstance(d.rule, FileRule) and d.rule.perms & {"w", "a"}]
+
+    def risk(self, rule: Rule) -> Risk:
+        """Return tier 1 where a rule is one half of "write and run" (generalise-and-risk §6)."""
+        if not isinstance(rule, FileRule):
+            return NONE
+        if rule.perms & {"w", "a"}:
+            run = sorted(path for path in self.execs | self.mapped if rule.pattern.matches(path))
+            if run:
+                return Risk(1, f"it may be written and run or mapped ({shown(run[0])}): drop and run")
+        if rule.exec and any(writer.pattern.matches(rule.pattern.literal_bytes) for writer in self.writers):
+            why = "the program itself created it and then ran it" if rule.pattern.literal_bytes in self.made else ""
+            return Risk(1, why or "it is run, and the same program may write it: drop and run")
+        if "m" in rule.perms and not rule.pattern.is_literal:
+            written = [
+                w for w in self.writers if w.pattern.is_literal and rule.pattern.matches(w.pattern.literal_bytes)
+            ]
+            if written:
+                return Risk(1, f"it maps for execution what may be written ({written[0].pattern.text()}): drop and run")
+        return NONE
+
+
+def _judge(
+    name: str,
+    draft: Draft,
+    gathered: Gathered,
+    runnable: _Runnable,
+    decided: Mapping[Action, Decision],
+    options: Options,
+) -> Judged:
+    risks = [risk for risk in (runnable.risk(draft.rule), assess(draft.rule, draft.paths)) if risk.tier]
+    risk = min(risks, default=NONE, key=lambda found: (found.tier, found.why))
+    items = [gathered.items[at] for at in draft.items]
+    reasons = _reasons(draft, risk, items, gathered, options)
+    rule = draft.rule
+    remarks = _remarks(draft, items, decided)
+    state: State | None = State.ACTIVE
+    if Action.OWNER in decided and isinstance(rule, FileRule):
+        rule = replace(rule, owner=True)
+    settled = Action.APPROVE in decided or (
+        risk.tier != 1 and not decided.keys().isdisjoint({Action.ACCEPT, Action.OWNER})
+    )
+    if settled:
+        reasons = ()
+    if Action.DENY in decided:
+        reasons, state = (_by("left out, denied", decided[Action.DENY]),), None
+    elif reasons:
+        state = _state(draft, risk, options)
+    elif options.mode is Mode.ACCEPTED and not settled and unconfirmed(gathered, options):
+        reasons, state = ("seen in fewer runs than it takes to be accepted without a person",), None
+    return Judged(name, rule, draft, risk, reasons, remarks, state)
+
+
+def _state(draft: Draft, risk: Risk, options: Options) -> State | None:
+    if options.mode is Mode.ACCEPTED:
+        return None
+    if options.mode is Mode.ALL:
+        return State.REVIEW
+    alone = len(draft.runs) < options.quorum.runs and any(credential(path) for path in draft.paths)
+    return State.WITHHELD if risk.tier == 1 or alone else State.REVIEW
+
+
+def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered, options: Options) -> tuple[str, ...]:
+    reasons = [risk.why] if risk.tier in (1, 2) else []
+    seen = max(len(draft.runs), max(item.access.run_count for item in items))
+    nodes = {node for item in items for node in item.access.nodes}
+    if seen < options.quorum.runs and len(nodes) < 2 and not unconfirmed(gathered, options):
+        reasons.append("only one run needed it")
+    if not any(item.access.trusted for item in items) and any(i.access.trusted for i in gathered.items.values()):
+        reasons.append("only records that a program could have forged ask for it")
+    return tuple(reasons)
+
+
+def unconfirmed(gathered: Gathered, options: Options) -> bool:
+    """Return whether the whole window has fewer runs than a rule needs: then it is said once, not at every rule."""
+    return len(gathered.runs) < options.quorum.runs
+
+
+def _remarks(draft: Draft, items: Sequence[Item], decided: Mapping[Action, Decision]) -> tuple[str, ...]:
+    remarks = []
+    if draft.why and isinstance(draft.rule, FileRule) and not draft.rule.exec:
+        remarks.append(f"from {len(draft.paths)} paths ({draft.why})")
+    elif draft.why:
+        remarks.append(draft.why)
+    if draft.implied:
+        remarks.append("the other side of what this profile was seen to do to a child that does not log it")
+    if all(item.denied for item in items):
+        remarks.append("from DENIED records: it was refused, and a person asked to learn from that")
+    remarks += [_by(action.value, decided[action]) for action in sorted(decided) if action is not Action.DENY]
+    return tuple(remarks)
+
+
+def _by(what: str, decision: Decision) -> str:
+    by = f" by {shown(decision.who)}" if decision.who else ""
+    return f"{what}{by}{': ' + shown(decision.why) if decision.why else ''}"
+
+
+def grouped(judged: Iterable[Judged]) -> dict[str, list[Judged]]:
+    """Return the judged rules by block."""
+    found: dict[str, list[Judged]] = {}
+    for rule in judged:
+        found.setdefault(rule.block, []).append(rule)
+    return found
