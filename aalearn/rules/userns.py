@@ -26,6 +26,6 @@ class UsernsRule(Rule):
 
     @classmethod
     def from_event(cls, event: Event, owner: bool | None, target: Target) -> Outcome:
-        asked = asked(event) or [event.operation]  # some kernels log no mask here
-        access, notes = known(asked, words("masks")["userns"], "user namespace access")
+        missing = asked(event) or [event.operation]  # some kernels log no mask here
+        access, notes = known(missing, words("masks")["userns"], "user namespace access")
         return Outcome((cls(access),) if access else (), notes)
