@@ -5,6 +5,7 @@ and its parser test tree): [version] [namespace], then one struct `profile`. A h
 whose name is `PARENT//CHILD`. Whatever is not as described raises PolicyError: policy is never guessed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -133,16 +134,23 @@ def decode(blob: bytes) -> tuple[BinaryProfile, ...]:
 
     Raises PolicyError with one line that names the byte when the blob is empty, damaged, or of a form unknown here.
     """
+    return tuple([profile for profile, _, _ in _decoded(blob)])
+
+
+def pieces(blob: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the name and the bytes, header and all, of each profile in `blob`. Raises PolicyError as `decode` does."""
+    return tuple([(profile.name, blob[start:end]) for profile, start, end in _decoded(blob)])
+
+
+def _decoded(blob: bytes) -> Iterator[tuple[BinaryProfile, int, int]]:
+    """Yield each profile with the bytes from which and to which it stands."""
     reader = Reader(blob)
-    profiles: list[BinaryProfile] = []
-    word: int | None = None
-    while not reader.done or not profiles:
-        version = _version(reader, required=not profiles)
-        if version is not None:
-            word = version
-        assert word is not None
-        profiles.append(_profile(reader, version, word))
-    return tuple(profiles)
+    word = 0
+    while not reader.done or not word:
+        start = reader.at
+        version = _version(reader, required=not word)
+        word = word if version is None else version
+        yield _profile(reader, version, word), start, reader.at
 
 
 def _version(reader: Reader, *, required: bool) -> int | None:
