@@ -33,6 +33,7 @@ def command(
     container: learning.Container = False,
     include_denied: learning.IncludeDenied = False,
     root: learning.Root = None,
+    base: learning.Base = None,
     target: learning.Target = None,
 ) -> None:
     """Show the evidence behind each rule: how many events, when, which programs, runs and nodes, and one raw record."""
@@ -40,11 +41,12 @@ def command(
     from aalearn.lifecycle.grounds import grounds
 
     face = face_of(context)
-    choice = learning.Choice(container=container, include_denied=include_denied, root=root, target=target)
+    choice = learning.Choice(container=container, include_denied=include_denied, root=root)
+    judge = learning.judge(face, base, target)
     with face.store(readonly=True) as store:
         name = known_profile(store, profile)
         accesses = store.accesses(name)
-        options = learning.options(face, store, name, choice)
+        options = learning.options(face, store, name, choice, judge.target)
     synthesis = synthesize(name, accesses, options)
     chosen = _chosen(grounds(synthesis, accesses), rule)
     document = {

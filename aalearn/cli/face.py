@@ -60,10 +60,9 @@ class Face:
         url = self.settings.db
         path = sqlite_path(url)
         if path is not None:
-            if not path.exists() and readonly:
-                hint = "run `aalearn ingest LOG…` first, or name another with --db"
-                raise UsageError(f"there is no store at {shown(str(path))} yet: {hint}")
-            if not readonly:
+            if readonly:
+                _must_exist(path)
+            else:
                 _make_folder(path.parent)
         with Store.open(url, readonly=readonly) as store:
             yield store
@@ -75,11 +74,23 @@ def face_of(context: typer.Context) -> Face:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """Return the file of an SQLite URL, None for another engine or a store in memory."""
+    """Return the file of an SQLite URL, None for other stores. Raises UsageError where it names none."""
     if not url.startswith("sqlite:///"):
         return None
     name = url.removeprefix("sqlite:///").split("?", 1)[0]
-    return None if name in ("", ":memory:") else Path(name)
+    if not name:
+        raise UsageError("the store's URL names no file: write sqlite:///relative.db or sqlite:////absolute/path.db")
+    return None if name == ":memory:" else Path(name)
+
+
+def _must_exist(path: Path) -> None:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        hint = "run `aalearn ingest LOG…` first, or name another with --db"
+        raise UsageError(f"there is no store at {shown(str(path))} yet: {hint}") from None
+    except OSError as error:
+        raise UsageError(f"can't open the store {shown(str(path))}: {error.strerror}") from None
 
 
 def _make_folder(folder: Path) -> None:

@@ -33,6 +33,7 @@ def command(
             metavar="LOG...",
             help="Files, folders of rotated and compressed logs, journal folders or exports, or - for standard input.",
             show_default=False,
+            readable=False,  # the source itself says better what is wrong
         ),
     ],
     trusted: Annotated[

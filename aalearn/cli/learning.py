@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from aalearn.cli.face import Face
     from aalearn.learn.options import Options
+    from aalearn.lifecycle.judge import Judge
+    from aalearn.model.target import Target as ModelTarget
     from aalearn.store import Store
 
 Container = Annotated[
@@ -50,17 +52,25 @@ class Choice:
     all_active: bool = False
     accepted: bool = False
     root: Path | None = None
-    target: Path | None = None
     attachment: str | None = None
     measured_abstractions: bool = False
 
 
-def options(face: Face, store: Store, name: bytes, choice: Choice) -> Options:
+def judge(face: Face, base: Path | None, target: Path | None) -> Judge:
+    """Return what proofs are made with, by the command's options and the settings."""
+    from aalearn.lifecycle.judge import Judge
+
+    settings = face.settings
+    found = Judge.find(settings.parser, target or settings.target, base or settings.base)
+    face.detail(f"apparmor_parser {found.parser.release}, features of {found.features.source}")
+    return found
+
+
+def options(face: Face, store: Store, name: bytes, choice: Choice, target: ModelTarget) -> Options:
     """Return the options of a synthesis: the choices, and what persons have decided on this profile before."""
     from aalearn.learn.options import Mode, Options
     from aalearn.lifecycle.decided import decisions
     from aalearn.lifecycle.population import read_population
-    from aalearn.policy.features import target_of
 
     known, strange = decisions(store.decisions(name))
     for line in strange:
@@ -71,9 +81,8 @@ def options(face: Face, store: Store, name: bytes, choice: Choice) -> Options:
         face.detail(f"{len(population):,} files in {choice.root}")
         if unread:
             face.say(f"aalearn: note: {unread:,} folders below {choice.root} can't be read, so their files don't count")
-    features = choice.target or face.settings.target
     return Options(
-        target=target_of(features),
+        target=target,
         container=choice.container,
         include_denied=choice.include_denied,
         complain=choice.complain,

@@ -97,6 +97,10 @@ def run(arguments: Sequence[str]) -> int:
     except TyperException as error:  # a usage error: unknown command or option, missing argument, unfit value
         complain(f"{shown(error.format_message())} Try `aalearn --help`.")
         return 2
+    except OSError as error:  # what nobody could tell better: a full disk behind stdout, a folder that vanished
+        name = f"{shown(str(error.filename))}: " if error.filename else ""
+        complain(f"{name}{error.strerror or shown(str(error))}")
+        return 3
     except typer.Abort:  # end of input at a prompt
         complain("no answer, so nothing was changed")
         return 2

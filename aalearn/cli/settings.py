@@ -59,8 +59,9 @@ class Settings(BaseSettings):
         description="The AppArmor features of the nodes that shall enforce: a file or a features folder. "
         "Default: the abi that the profile names.",
     )
-    parser: Path | None = Field(
-        default=None, description="The apparmor_parser to compile with. Default: the one on PATH or in /usr/sbin."
+    parser: str | None = Field(
+        default=None,
+        description="The apparmor_parser to compile with, as a shell command. Default: on PATH or in /usr/sbin.",
     )
 
 

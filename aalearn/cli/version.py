@@ -7,6 +7,7 @@ import typer
 
 from aalearn import __version__
 from aalearn.cli.face import face_of
+from aalearn.model.text import shown
 
 EXAMPLE = "Example: aalearn --output json version"
 
@@ -22,12 +23,12 @@ def command(context: typer.Context) -> None:
     from aalearn.policy.compiler import Parser
 
     face = face_of(context)
+    parser: str | None = None
+    path: str | None = None
     try:
         found = Parser.find(face.settings.parser)
-        parser: str | None = ".".join(map(str, found.version))
-        path: str | None = str(found.path)
+        parser, path = found.release, shown(" ".join(found.command))
     except PolicyError as error:
-        parser, path = None, None
         face.detail(str(error))
     document = {
         "schema": 1,

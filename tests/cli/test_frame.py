@@ -178,6 +178,21 @@ def test_a_reader_that_leaves_is_quiet() -> None:
     assert done.returncode == 141
 
 
+def test_a_full_disk_behind_stdout_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aalearn", "version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=clean_environment(),
+        )
+    assert done.returncode == 3
+    assert done.stderr == "aalearn: error: No space left on device\n"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str) -> None:
     done = program(environment=clean_environment(_AALEARN_COMPLETE=f"source_{shell}"))
