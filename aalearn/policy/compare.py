@@ -170,7 +170,7 @@ def _pairs(subject: Subject, base: Subject | None) -> Iterator[Grant]:
 
 
 def _network(subject: Subject, base: Subject | None) -> Iterator[Grant]:
-    start, before = _net(subject), _net(base) if base else TRAP
+    start, before = net_start(subject), net_start(base) if base else TRAP
     if subject.policy is None or start == TRAP:
         return
     bits_of = numbers("network")
@@ -185,7 +185,8 @@ def _network(subject: Subject, base: Subject | None) -> Iterator[Grant]:
                 yield Grant("network", text, f"{family} {kind}")
 
 
-def _net(subject: Subject) -> int:
+def net_start(subject: Subject) -> int:
+    """Return the state in which questions about sockets start, TRAP where they are not mediated."""
     return subject.start(CLASSES["network_v9"]) or subject.start(CLASSES["network"])
 
 

@@ -53,6 +53,13 @@ class Oracle:
         """
         self.subject = subject_of(profile, policy=policy, fine_unix=fine_unix)
 
+    @classmethod
+    def of(cls, subject: Subject) -> "Oracle":
+        """Return the oracle of a profile that is in the form for questions already."""
+        oracle = cls.__new__(cls)
+        oracle.subject = subject
+        return oracle
+
     def ask(self, event: Event, owner: bool | None) -> Answer:
         """Return whether the kernel would permit what `event` records, to a subject that owns the object or not.
 

@@ -70,6 +70,15 @@ def file(subject: Subject, event: Event, owner: bool | None) -> Answer:
     return _either(subject.file, name, bits, owner)
 
 
+def needed(event: Event) -> int:
+    """Return the `May` bits that an event on one path asks for, 0 where the record does not tell."""
+    text = mask(event)
+    if "::" in text:
+        own, _, others = text.partition("::")
+        return (requested(event.operation, own) or 0) | (requested(event.operation, others) or 0)
+    return requested(event.operation, text) or 0
+
+
 def requested(operation: str, letters: str) -> int | None:
     """Return the `May` bits that an operation with these letters asks for; None for an unknown letter or nothing."""
     bits = _NEEDS.get(operation, 0)
