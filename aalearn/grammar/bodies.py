@@ -5,8 +5,9 @@
     value = quoted | hex | bare | "(null)"
     end   = ["'"] blanks [CR] [0x1d enrichment]     ("'" closes the msg='… of a bus daemon)
 
-A quoted value is literal: no escapes, a backslash is a backslash. An unquoted value is hex only for keys that the kernel
-prints through audit_log_untrustedstring, only in upper case and of even length. A line that ends inside a pair is *torn*.
+A quoted value is literal: no escapes, a backslash is a backslash. An unquoted value is hex only for keys that the
+kernel prints through audit_log_untrustedstring, only in upper case and of even length. A line that ends inside a pair
+is *torn*.
 """
 
 import pyparsing as pp
@@ -24,7 +25,7 @@ _SPECIAL = words_pattern((*sorted(_WORDS.untrusted), *sorted(_WORDS.abstract), "
 MAXIMUM_PAIRS = 64  # a record of today has at most 20; bounded so that extractors are
 
 VERDICT = Terminal("verdict", rf"apparmor=\"(?:{words_pattern(_WORDS.verdicts)})\"", fixed=True)
-BLANK = Terminal("blank", r" +")
+BLANK = Terminal("blank", r" +", fixed=True)
 PID_KEY = Terminal("pid=", r"pid=", fixed=True)
 UNTRUSTED_KEY = Terminal("untrusted key", rf"(?:{words_pattern(tuple(sorted(_WORDS.untrusted)))})=", fixed=True)
 ABSTRACT_KEY = Terminal("address key", rf"(?:{words_pattern(tuple(sorted(_WORDS.abstract)))})=", fixed=True)

@@ -1,4 +1,4 @@
-"""The envelopes: everything before `apparmor="`. Auditd, the kernel ring, syslog, journald, bus daemons, container logs.
+"""The envelopes: what stands before `apparmor="`. Auditd, kernel ring, syslog, journald, bus daemons, container logs.
 
     envelope = [cri] [priority] [header] core
     header   = rfc5424 | when host tag [printk] | [facility] printk [caller]
@@ -26,7 +26,10 @@ _ISO = rf"{_DATE}T{_CLOCK}(?:[.,][0-9]{{1,9}})?(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _STAMP = r"audit\((?P<seconds>[0-9]{1,11})\.(?P<millis>[0-9]{3}):(?P<serial>[0-9]{1,10})\): "
-_HEAD = r"(?:user )?pid=[0-9]+ uid=(?P<uid>[0-9]+) auid=(?P<auid>[0-9]+)(?: ses=(?P<ses>[0-9]+))?(?: +subj=[^\"'\x1d]*?)? msg='"
+_HEAD = (
+    r"(?:user )?pid=[0-9]+ uid=(?P<uid>[0-9]+) auid=(?P<auid>[0-9]+)(?: ses=(?P<ses>[0-9]+))?"
+    r"(?: +subj=[^\"'\x1d]*?)? msg='"
+)
 
 CRI = Terminal("cri", rf"(?P<cri>{_ISO}) (?:stdout|stderr) (?P<part>[FP]) ")
 PRIORITY = Terminal("priority", r"<(?P<priority>[0-9]{1,3})>")
@@ -63,7 +66,7 @@ def _rule(name: str, element: pp.ParserElement) -> pp.ParserElement:
 
 
 def envelope_grammar(quoted: bool) -> pp.ParserElement:
-    """Return the grammar of the envelopes whose body stands free, or (`quoted`) in msg='…'. Its result is a list of tokens."""
+    """Return the grammar of the envelopes whose body stands free, or (`quoted`) in msg='…'. It yields tokens."""
     when = _rule("when", ISO.element() | UNIX.element() | FULL.element() | BSD.element() | PRINTK.element())
     ring = _rule("ring stamp", (PRINTK.element() | CTIME.element()) + pp.Opt(CALLER.element()))
     syslog = _rule(
@@ -116,10 +119,10 @@ class Envelope:
     """One form of envelope: its extractor and what the form alone says.
 
     `transport` names it; `forgeable` is False only where a line of this form in audit.log comes from the kernel alone;
-    `quoted` is True where the body stands in msg='…'; `limit` is the length at which the text after the headers was cut.
+    `quoted` is True where the body stands in msg='…'; `limit` is the length at which its writer cuts the text.
     """
 
-    __slots__ = ("_core", "_dated", "_groups", "forgeable", "limit", "pattern", "quoted", "transport", "trail")
+    __slots__ = ("_core", "_dated", "_groups", "forgeable", "limit", "pattern", "quoted", "trail", "transport")
 
     def __init__(self, trail: Sequence[Token]) -> None:
         names = {token.name for token in trail}
@@ -164,7 +167,7 @@ class Envelope:
         """Return True for a container log line that goes on in the next one."""
         return "part" in self._groups and match["part"] == b"P"
 
-    def extra(self, match: re.Match[bytes]) -> tuple[tuple[str, bytes], ...]:
+    def daemon(self, match: re.Match[bytes]) -> tuple[tuple[str, bytes], ...]:
         """Return what a bus daemon's head says of itself (uid, auid, ses), in this order."""
         if not self.quoted:
             return ()
@@ -175,7 +178,7 @@ class Envelope:
         return match["node"] if "node" in self._groups else b""
 
     def cut(self, match: re.Match[bytes], end: int) -> bool:
-        """Return True where the text up to `end` is so long that its writer has cut it (see `limits` in records.toml)."""
+        """Return True where the text up to `end` is so long that its writer cut it (`limits` in records.toml)."""
         start = match.start("core") if self._core is None else match.start(self._core) - len("audit(")
         return end - start >= self.limit
 

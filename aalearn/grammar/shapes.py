@@ -1,8 +1,8 @@
-"""Shapes: a record's key sequence with its value kinds. A shape is met once by the grammar and then extracts by itself.
+"""Shapes: a record's key sequence with its value kinds. Met once by the grammar, a shape then extracts by itself.
 
-A `Shape` knows everything that does not depend on the values: verdict, operation, the sorted keys, which of them say who
-and which say what, whether the record is whole. `Shape.read` runs its extractor; `Shape.values` takes the same values from
-the tokens that the grammar found. Both must agree on every line.
+A `Shape` knows everything that does not depend on the values: verdict, operation, the sorted keys, which of them say
+who and which say what, whether the record is whole. `Shape.read` runs its extractor; `Shape.parsed` takes the same
+values from the tokens that the grammar found. Both must agree on every line.
 """
 
 import re
@@ -99,7 +99,7 @@ class Shape:
         if not statement and not (keys >= _WORDS.required_all and keys & set(_WORDS.subject)):
             return False
         if self.operation in _WORDS.required:
-            return keys >= _WORDS.required[self.operation] or statement and self.verdict is not Verdict.STATUS
+            return keys >= _WORDS.required[self.operation] or (statement and self.verdict is not Verdict.STATUS)
         if statement or self.operation not in _WORDS.file_operations:
             return True
         return keys >= (_WORDS.required_family if "family" in keys else _WORDS.required_file)
@@ -152,7 +152,7 @@ def _picker(places: list[int]) -> Callable[[Values], Values]:
     if places:
         only = places[0]
         return lambda values: (values[only],)
-    return lambda values: ()
+    return lambda _: ()
 
 
 def _extractor(tokens: Sequence[Token], quoted: bool) -> tuple[str, list[_Pair], bool]:
@@ -177,7 +177,7 @@ def _extractor(tokens: Sequence[Token], quoted: bool) -> tuple[str, list[_Pair],
             parts.append(_again(first, token))
         else:
             pairs[key] = _Pair(key, token, f"v{len(pairs)}")
-            parts.append(token.terminal.pattern.replace(bodies.VALUE, f"(?P<{pairs[key].group}>", 1))
+            parts.append(_value(token, tokens[at + 1 :], pairs[key].group))
     return "".join(parts), list(pairs.values()), sound and len(pairs) <= bodies.MAXIMUM_PAIRS
 
 
@@ -190,6 +190,14 @@ def _ends(tokens: Sequence[Token], at: int, quoted: bool) -> bool:
         return False
     following = tokens[at + 1]
     return following.terminal is bodies.LIBAUDIT or following.text[:-1] in _WORDS.libaudit
+
+
+def _value(token: Token, following: Sequence[Token], group: str) -> str:
+    """Return the extractor of a value, in the group of that name."""
+    pattern = token.terminal.pattern.replace(bodies.VALUE, f"(?P<{group}>", 1)
+    if following and following[0].terminal in (bodies.BLANK, bodies.END):
+        return pattern.removesuffix(bodies.AFTER)  # what follows says the same, once
+    return pattern
 
 
 def _again(first: _Pair, token: Token) -> str:

@@ -1,9 +1,9 @@
-"""Terminals: the smallest pieces of a record. Each is one regular expression, used by the grammar and by the extractors.
+"""Terminals: the smallest pieces of a record. Each is one regular expression, for the grammar and for the extractors.
 
 A parse leaves a *trail*: the terminals it met, in order, with their text. The trail is a shape; the regular expressions
-of its terminals, one after the other, are that shape's extractor. So grammar and extractor can't differ in what a piece is.
-For them never to differ in which piece comes next, one law must hold: where the grammar has a choice, no text fits two of
-the alternatives. A property test holds us to it.
+of its terminals, one after the other, are that shape's extractor. So grammar and extractor can't differ in what a piece
+is. For them never to differ in which piece comes next, one law must hold: where the grammar has a choice, no text fits
+two of the alternatives. A property test holds us to it.
 
 Lines are bytes; pyparsing wants text. Latin-1 maps each byte to one character and back, so nothing is lost.
 """
@@ -26,7 +26,7 @@ class Terminal:
         """Return the pyparsing element that yields one `Token`."""
         element = pp.Regex(self.pattern, flags=re.DOTALL)
         element.leave_whitespace()
-        element.set_parse_action(lambda text, at, found: Token(self, found[0], at))
+        element.set_parse_action(lambda _, at, found: Token(self, found[0], at))
         return element.set_name(self.name)
 
     def extractor(self, text: str) -> str:

@@ -1,0 +1,133 @@
+"""What the reader of lines gives: sightings of entries, and asides."""
+
+from typing import NamedTuple
+
+from aalearn.grammar.shapes import Fields, Shape, Values
+from aalearn.grammar.words import record_words
+from aalearn.model.event import Event
+
+_WORDS = record_words()
+
+
+class Form(NamedTuple):
+    """What an envelope says besides the moment; equal forms share entries."""
+
+    transport: str
+    forgeable: bool
+    node: bytes
+    extra: Fields
+
+
+class Entry:
+    """A body understood, shared by all lines that differ from it only in pid, time and serial.
+
+    `digest` is a stable 64-bit number of the body without its pid, the same in each transport.
+    """
+
+    __slots__ = ("_event", "_form", "_need", "_shape", "_values", "digest")
+
+    def __init__(self, shape: Shape, values: Values, digest: int, form: Form) -> None:
+        self._shape = shape
+        self._values = values
+        self._form = form
+        self._event: Event | None = None
+        self._need: Event | None = None
+        self.digest = digest
+
+    @property
+    def transport(self) -> str:
+        """The envelope's name: audit, audit-enriched, user_avc, kmsg, syslog, journal, cri or plain."""
+        return self._form.transport
+
+    @property
+    def forgeable(self) -> bool:
+        """True unless only the kernel can write such a line into audit.log."""
+        return self._form.forgeable
+
+    @property
+    def node(self) -> bytes:
+        """What node= said, b"" without it."""
+        return self._form.node
+
+    @property
+    def event(self) -> Event:
+        """The whole event."""
+        if self._event is None:
+            shape = self._shape
+            fields: Fields = tuple(zip(shape.keys, self._values[1:], strict=False))
+            if self._form.extra:
+                fields = tuple(sorted({**dict(self._form.extra), **dict(fields)}.items()))
+            self._event = Event(shape.verdict, shape.operation, self._values[0], fields)
+        return self._event
+
+    @property
+    def need(self) -> Event:
+        """The event without who did it (WHO_FIELDS) and without what differs by chance: the identity of an access."""
+        if self._need is None:
+            shape = self._shape
+            fields: Fields = tuple(zip(shape.need_keys, shape.need(self._values), strict=True))
+            if shape.local or shape.foreign:
+                fields = _without_chance(shape, fields)
+            self._need = Event(shape.verdict, shape.operation, self._values[0], fields)
+        return self._need
+
+    @property
+    def owner(self) -> bool | None:
+        """True where the file's owner is the process's user, None where the record doesn't say."""
+        shape = self._shape
+        return self._values[shape.fsuid] == self._values[shape.ouid] if shape.fsuid and shape.ouid else None
+
+    @property
+    def program(self) -> bytes:
+        """The comm of the process, b"" when absent."""
+        shape = self._shape
+        return self._values[shape.program] if shape.program else b""
+
+
+def _without_chance(shape: Shape, fields: Fields) -> Fields:
+    """Drop ports that the kernel picked, and with a foreign one the address of that passing client."""
+    dropped: set[str] = set()
+    for key, value in fields:
+        if shape.local and key == "lport" and _ephemeral(value):
+            dropped.add("lport")
+        if shape.foreign and key == "fport" and _ephemeral(value):
+            dropped.update(("fport", "faddr"))
+    return tuple(pair for pair in fields if pair[0] not in dropped) if dropped else fields
+
+
+def _ephemeral(port: bytes) -> bool:
+    return port.isdigit() and len(port) < 6 and int(port) >= _WORDS.ephemeral
+
+
+class Sighting(NamedTuple):
+    """One record: when (ms since the epoch, 0: unknown), its audit serial and pid (0: none), and what it says."""
+
+    time: int
+    serial: int
+    pid: int
+    entry: Entry
+
+
+class Aside(NamedTuple):
+    """A line that is no record to learn from.
+
+    `kind`: "companion" (SYSCALL, PROCTITLE, …), "other" (not AppArmor's), "malformed", "truncated", "forged" (a header
+    that proves it was not the kernel's), "loss". Of a loss, `sign` names which, `amount` how many (at least 1) and
+    `time` when (ms, 0: unknown). `text` is the line (at most 4,096 bytes), empty for companions and others.
+    """
+
+    kind: str
+    text: bytes = b""
+    amount: int = 0
+    sign: str = ""
+    time: int = 0
+
+
+class Companion(NamedTuple):
+    """A SYSCALL record: what it says of the process. `exe` is b"" where the kernel has none."""
+
+    time: int
+    serial: int
+    pid: int
+    ppid: int
+    exe: bytes
