@@ -5,6 +5,7 @@ them, or ("alt", (branch, …)): one of several branches.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -41,13 +42,11 @@ def _set(mask: int) -> bytes:
 class Nfa:
     """A nondeterministic automaton, built from branches: moves by byte set, moves without a byte; state 0 is the first.
 
-    `last` is the accepting state of the branch that `includes` built; whoever builds several branches from state 0
-    keeps the state that each `build` returned.
+    Whoever builds branches from state 0 keeps the state that each `build` returned: it accepts.
     """
 
     moves: list[list[tuple[int, int]]]
     free: list[list[int]]
-    last: int = 0
 
     def state(self) -> int:
         self.moves.append([])
@@ -85,36 +84,69 @@ class Nfa:
         return self.closure(frozenset(end for state in states for mask, end in self.moves[state] if mask & bit))
 
 
+@dataclass(frozen=True, slots=True)
+class _Automaton:
+    """For each state its moves (byte set, states after it); a set of states is an int, a bit each. `last` accepts."""
+
+    moves: tuple[tuple[tuple[int, int], ...], ...]
+    first: int
+    last: int
+
+
 @lru_cache(maxsize=4096)
-def _nfa(branch: Branch) -> Nfa:
+def _automaton(branch: Branch) -> _Automaton:
     nfa = Nfa([], [])
-    nfa.last = nfa.build(branch, nfa.state())
-    return nfa
+    start = nfa.state()
+    last = nfa.build(branch, start)
+    closures = [sum(1 << state for state in nfa.closure(frozenset((each,)))) for each in range(len(nfa.moves))]
+    moves = tuple(tuple((mask, closures[end]) for mask, end in moves) for moves in nfa.moves)
+    return _Automaton(moves, closures[start], last)
 
 
-def _witnesses(*automata: Nfa) -> tuple[int, ...]:
-    """One byte for each class of bytes that no set of these automata tells apart."""
-    masks = sorted({mask for nfa in automata for moves in nfa.moves for mask, _ in moves})
-    classes: dict[tuple[bool, ...], int] = {}
-    for byte in range(1, 256):
-        classes.setdefault(tuple(bool(mask >> byte & 1) for mask in masks), byte)
-    return tuple(classes.values())
+def _witnesses(*automata: _Automaton) -> tuple[int, ...]:
+    """Return one byte (its bit) for each class of bytes that no set of these automata tells apart."""
+    classes = [ALL]
+    for mask in sorted({mask for automaton in automata for moves in automaton.moves for mask, _ in moves}):
+        classes = [part for whole in classes for part in (whole & mask, whole & ~mask) if part]
+    return tuple(part & -part for part in classes)
+
+
+def _members(states: int) -> Iterator[int]:
+    while states:
+        low = states & -states
+        yield low.bit_length() - 1
+        states ^= low
+
+
+def _after(automaton: _Automaton, states: int, bit: int) -> int:
+    found = 0
+    for state in _members(states):
+        for mask, ends in automaton.moves[state]:
+            if mask & bit:
+                found |= ends
+    return found
 
 
 @lru_cache(maxsize=65536)
 def includes(big: Branch, small: Branch) -> bool:
     """Return whether every byte string of `small` is one of `big` too; exact, by walking both automata together."""
-    mine, theirs = _nfa(big), _nfa(small)
+    mine, theirs = _automaton(big), _automaton(small)
     alphabet = _witnesses(mine, theirs)
-    start = (theirs.closure(frozenset((0,))), mine.closure(frozenset((0,))))
-    todo, seen = [start], {start}
+    todo = [(state, mine.first) for state in _members(theirs.first)]
+    seen, steps = set(todo), dict[tuple[int, int], int]()
     while todo:
         inner, outer = todo.pop()
-        if theirs.last in inner and mine.last not in outer:
+        if inner == theirs.last and not outer >> mine.last & 1:
             return False
-        for byte in alphabet:
-            following = theirs.step(inner, byte), mine.step(outer, byte)
-            if following[0] and following not in seen:
-                seen.add(following)
-                todo.append(following)
+        for bit in alphabet:
+            ends = _after(theirs, 1 << inner, bit)
+            if not ends:
+                continue
+            if (outer, bit) not in steps:
+                steps[outer, bit] = _after(mine, outer, bit)
+            for state in _members(ends):
+                following = state, steps[outer, bit]
+                if following not in seen:
+                    seen.add(following)
+                    todo.append(following)
     return True

@@ -34,15 +34,18 @@ class Label:
 
     @staticmethod
     def _member(value: bytes) -> "Label":
-        namespace = b""
-        if value.startswith(b":"):
-            head, colon, tail = value[1:].partition(b":")
-            if colon and head:
-                namespace, value = head, tail.removeprefix(b"//")
-        elif value.startswith(b"//") and value.count(b"//") > 1:  # //ns//profile
-            namespace, _, value = value[2:].partition(b"//")
-        base, *nulls = value.split(NULL)
+        namespace, rest = Label._namespace(value)
+        while namespace and rest.startswith(b"//"):
+            rest = rest[2:]
+        base, *nulls = rest.split(NULL)
         return Label(base, tuple(nulls), namespace)
+
+    @staticmethod
+    def _namespace(value: bytes) -> tuple[bytes, bytes]:
+        """Split `:ns:profile` and `//ns//profile` into the namespace, b"" for none, and the rest."""
+        opening = next((mark for mark in (b":", b"//") if value.startswith(mark)), b"")
+        namespace, closing, rest = value[len(opening) :].partition(opening) if opening else (b"", b"", value)
+        return (namespace, rest) if namespace and closing else (b"", value)
 
     def _with(self, stacked: tuple["Label", ...]) -> "Label":
         return Label(self.base, self.nulls, self.namespace, stacked)

@@ -224,7 +224,9 @@ def _token_text(token: Token) -> tuple[str, bool]:
             return f"@{{{name}}}", False
         case Alt(choices):
             texts = [choice.bare() for choice in choices]
-            return "{" + ",".join(text for text, _ in texts) + "}", any(needed for _, needed in texts)
+            text = "{" + ",".join(text for text, _ in texts) + "}"
+            # two commas in a row end an unquoted word (the lexer's rule)
+            return text, ",," in text or any(needed for _, needed in texts)
 
 
 # ── meaning ──────────────────────────────────────────────────────────────────────────────────────────────────────────

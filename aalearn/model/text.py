@@ -1,9 +1,9 @@
 """The one door from foreign bytes to policy text, and to terminals, logs and comments.
 
 Policy spelling (source: apparmor.d(5) and the parser's lexer, measured with 3.0.8 on every byte): a few bytes stand for
-themselves, those of globs take a backslash, every other byte is a three-digit octal escape. Quote and backslash are octal
-too: the lexer reads `\\"` as an escaped quote, so a name that ends in `\\\\` before the closing quote would swallow what
-follows up to the next quote. The whole is quoted as soon as one byte was escaped. NUL has no spelling.
+themselves, those of globs take a backslash, every other byte is a three-digit octal escape. Quote and backslash are
+octal too: the lexer reads `\\"` as an escaped quote, so a name that ends in `\\\\` before the closing quote would
+swallow what follows up to the next quote. The whole is quoted as soon as one byte was escaped. NUL has no spelling.
 """
 
 import re
