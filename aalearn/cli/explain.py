@@ -52,7 +52,7 @@ def command(
     document = {
         "schema": 1,
         "profile": plain(name),
-        "rules": [_ground(ground) for ground in chosen],
+        "rules": [ground_document(ground) for ground in chosen],
         "notes": [{"level": str(note.level), "text": note.text} for note in synthesis.notes],
     }
     face.emit(document, _text(chosen))
@@ -104,7 +104,8 @@ def _rule_lines(ground: Ground) -> list[str]:
     return [*lines, f"      record   {shown(ground.sample)}", ""]
 
 
-def _ground(ground: Ground) -> dict[str, Any]:
+def ground_document(ground: Ground) -> dict[str, Any]:
+    """Return a rule with its evidence as plain values."""
     return {
         "block": ground.block,
         "rule": ground.rule,

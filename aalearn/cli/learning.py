@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aalearn.model.errors import UsageError
+from aalearn.model.text import shown, spell
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aalearn.cli.face import Face
     from aalearn.learn.options import Options
     from aalearn.lifecycle.judge import Judge
@@ -64,6 +69,30 @@ def judge(face: Face, base: Path | None, target: Path | None) -> Judge:
     found = Judge.find(settings.parser, target or settings.target, base or settings.base)
     face.detail(f"apparmor_parser {found.parser.release}, features of {found.features.source}")
     return found
+
+
+def attachment(exe: str | None) -> str | None:
+    """Return a program's path as policy text, None for none. Raises UsageError unless it is an absolute path."""
+    if exe is None:
+        return None
+    if not exe.startswith("/"):
+        raise UsageError(f"--exe must be an absolute path: {shown(exe)}")
+    return spell(exe.encode("utf-8", "surrogateescape"))
+
+
+def rule_text(rule: str) -> str:
+    """Return a rule as a person types it in its one exact form: single blanks, a final comma."""
+    return " ".join(rule.split()).rstrip(",").rstrip() + ","
+
+
+def decide(store: Store, name: bytes, rules: Sequence[str], action: str, reason: str) -> None:
+    """Record a person's decision on each rule: who, when and why."""
+    from time import time
+
+    from aalearn.lifecycle.decided import who
+
+    for rule in rules:
+        store.decide(name, rule_text(rule), action, who=who(), when=int(time() * 1000), why=reason.strip())
 
 
 def options(face: Face, store: Store, name: bytes, choice: Choice, target: ModelTarget) -> Options:

@@ -1,7 +1,181 @@
+"""`aalearn suggest`: the proved profile, or what an existing one lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-EXAMPLE = "Example: x"
+from aalearn.cli import learning
+from aalearn.cli.completion import profile_names
+from aalearn.cli.explain import ground_document
+from aalearn.cli.face import Face, face_of, known_profile
+from aalearn.cli.output import complain as tell
+from aalearn.cli.output import count, plain
+from aalearn.model.errors import UsageError
+from aalearn.model.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aalearn.learn.synthesis import Waiting
+    from aalearn.lifecycle.proposal import Proposal
+    from aalearn.model.event import Access
+    from aalearn.policy.proof import Proof
+
+EXAMPLE = (
+    "Examples: aalearn suggest nginx > nginx.aa  |  "
+    "aalearn suggest nginx --approve 'capability sys_admin,' --reason 'it mounts its own tmpfs'"
+)
 
 
-def command(context: typer.Context) -> None:
-    """Placeholder."""
+def command(
+    context: typer.Context,
+    profile: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="The profile.", autocompletion=profile_names, show_default=False)
+    ],
+    complain: Annotated[bool, typer.Option("--complain", help="Write the profile in complain mode.")] = False,
+    whole: Annotated[  # noqa: ARG001
+        bool, typer.Option("--whole", help="A whole new text, even where the profile exists on disk.")
+    ] = False,
+    all_active: Annotated[
+        bool, typer.Option("--all", help="Make all of it active, also what waits for review or is withheld.")
+    ] = False,
+    accepted: Annotated[bool, typer.Option("--accepted", help="Leave out all that waits for review.")] = False,
+    approve: Annotated[
+        list[str] | None,
+        typer.Option("--approve", metavar="RULE", help="Approve a withheld rule by its text, with --reason."),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why the rules are approved: recorded.")] = "",
+    exe: Annotated[
+        str | None, typer.Option("--exe", metavar="PATH", help="The program that the profile attaches to.")
+    ] = None,
+    include_denied: learning.IncludeDenied = False,
+    container: learning.Container = False,
+    root: learning.Root = None,
+    base: learning.Base = None,
+    target: learning.Target = None,
+) -> None:
+    """Print the least profile for what was learned, proved by the compiled policy; or what an existing profile lacks.
+
+    The text goes to stdout, a summary of the proof to stderr. Where the proof fails, the counter-examples are told
+    instead, no profile is printed, and the exit code is 1.
+    """
+    face = face_of(context)
+    _check(all_active, accepted, approve, reason)
+    choice = learning.Choice(
+        container=container,
+        include_denied=include_denied,
+        complain=complain,
+        all_active=all_active,
+        accepted=accepted,
+        root=root,
+        attachment=learning.attachment(exe),
+    )
+    judge = learning.judge(face, base, target)
+    with face.store(readonly=not approve) as store:
+        name = known_profile(store, profile)
+        if approve:
+            learning.decide(store, name, approve, "approve", reason)
+        accesses = store.accesses(name)
+        options = learning.options(face, store, name, choice, judge.target)
+    from aalearn.lifecycle.proposal import whole as propose
+
+    proposal = propose(name, accesses, options, judge)
+    _present(face, name, accesses, proposal, approve or [])
+
+
+def _check(all_active: bool, accepted: bool, approve: list[str] | None, reason: str) -> None:
+    if all_active and accepted:
+        raise UsageError("--all and --accepted exclude each other")
+    if approve and not reason.strip():
+        raise UsageError("--approve needs --reason: it is recorded who approved the rule, when and why")
+    if reason and not approve:
+        raise UsageError("--reason belongs to --approve")
+
+
+def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Proposal, approved: Sequence[str]) -> None:
+    """Print the proposal, or the failure of its proof (exit code 1)."""
+    proof = proposal.proof
+    document = _document(name, accesses, proposal)
+    if not proof.proved:
+        face.emit(document, "")
+        for line in failure_lines(proof):
+            tell(line, "not proved")
+        face.detail(f"the text that failed:\n{proposal.text}")
+        raise typer.Exit(1)
+    face.emit(document, proposal.text)
+    for rule in approved:
+        if not any(ground["rule"] == learning.rule_text(rule) for ground in document["rules"]):
+            face.say(f"aalearn: note: approved, but nothing that was learned needs {shown(rule)}")
+    for line in proof_lines(proof, proposal):
+        face.say(f"aalearn: {line}")
+    for note in proposal.synthesis.notes:
+        if note.level == "unneeded":
+            face.detail(f"aalearn: {note.level}: {note.text}")
+        else:
+            face.say(f"aalearn: {note.level}: {note.text}")
+
+
+def failure_lines(proof: Proof) -> list[str]:
+    """Return why a proof fails, with its counter-examples, one line each."""
+    lines = []
+    for invariant in proof.failures:
+        lines.append(f"{invariant.title} ({invariant.number}): {count(len(invariant.findings), 'counter-example')}")
+        lines += [str(finding) for finding in invariant.findings[:10]]
+        lines += [f"  record: {finding.sample}" for finding in invariant.findings[:1] if finding.sample]
+        if len(invariant.findings) > 10:
+            lines.append(f"and {len(invariant.findings) - 10} more; all are in --output json")
+    return lines
+
+
+def proof_lines(proof: Proof, proposal: Proposal) -> list[str]:
+    """Return the proof in a few lines for a person."""
+    counts = proof.counts
+    abi = f"abi {proof.abi}" if proof.abi else "no abi"
+    lines = [
+        f"proved by apparmor_parser {proof.parser} ({abi}): {count(counts.events, 'event')} in "
+        f"{count(counts.accesses, 'access', 'accesses')} replayed, {counts.allowed:,} allowed"
+    ]
+    if counts.unproved:
+        lines.append(f"{count(counts.unproved, 'access', 'accesses')} can't be proved by the policy alone:")
+        lines += [f"  {finding}" for finding in proof.unproved[:5]]
+    review, withheld = proposal.synthesis.review, proposal.synthesis.withheld
+    if review:
+        lines.append(f"{count(len(review), 'rule')} active and marked for review")
+    if withheld:
+        lines.append(
+            f"{count(len(withheld), 'rule')} withheld ({counts.withheld:,} accesses stay denied): see `aalearn review`"
+        )
+    lines += [f"parser: {warning}" for warning in proof.warnings]
+    return lines
+
+
+def _document(name: bytes, accesses: Sequence[Access], proposal: Proposal) -> dict[str, Any]:
+    from aalearn.lifecycle.grounds import grounds
+
+    synthesis, proof = proposal.synthesis, proposal.proof
+    return {
+        "schema": 1,
+        "profile": plain(name),
+        "form": str(proposal.form),
+        "file": str(proposal.file) if proposal.file else None,
+        "proved": proof.proved,
+        "text": proposal.text if proof.proved else None,
+        "rules": [ground_document(ground) for ground in grounds(synthesis, accesses)],
+        "review": [_waiting(one) for one in synthesis.review],
+        "withheld": [_waiting(one) for one in synthesis.withheld],
+        "notes": [{"level": str(note.level), "text": note.text} for note in synthesis.notes],
+        "proof": proof.to_json(),
+    }
+
+
+def _waiting(one: Waiting) -> dict[str, Any]:
+    return {
+        "block": one.block,
+        "rule": one.rule,
+        "tier": one.tier,
+        "reasons": list(one.reasons),
+        "runs": one.runs,
+        "active": one.active,
+    }

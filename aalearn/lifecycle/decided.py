@@ -8,19 +8,31 @@ from aalearn.learn.options import Action, Decision
 from aalearn.model.text import shown
 from aalearn.store.readings import Decision as Stored
 
+_SETTLING = (Action.ACCEPT, Action.APPROVE)
+
 
 def decisions(stored: Iterable[Stored]) -> tuple[tuple[Decision, ...], tuple[str, ...]]:
-    """Return the decision that holds for each rule (the last one), sorted, and one line for each unknown word."""
-    last: dict[str, Stored] = {}
-    for one in sorted(stored, key=lambda one: one.when):
-        last[one.rule] = one
-    known, strange = [], []
-    for rule, one in sorted(last.items()):
+    """Return the decisions that hold, sorted by rule, and one line for each word that is not understood.
+
+    A denial takes back all that was said of the rule before, an acceptance or approval takes back the denial. Of the
+    same action the last one holds.
+    """
+    holding: dict[str, dict[Action, Decision]] = {}
+    strange = set()
+    for one in sorted(stored):
         try:
-            known.append(Decision(rule, Action(one.decision), one.who, one.when, one.why))
+            action = Action(one.decision)
         except ValueError:
-            strange.append(f"a decision of this store is not understood and left out: {shown(one.decision)}")
-    return tuple(known), tuple(strange)
+            strange.add(f"a decision of this store is not understood and left out: {shown(one.decision)}")
+            continue
+        of_rule = holding.setdefault(one.rule, {})
+        if action is Action.DENY:
+            of_rule.clear()
+        elif action in _SETTLING:
+            of_rule.pop(Action.DENY, None)
+        of_rule[action] = Decision(one.rule, action, one.who, one.when, one.why)
+    known = tuple(of_rule[action] for _, of_rule in sorted(holding.items()) for action in sorted(of_rule))
+    return known, tuple(sorted(strange))
 
 
 def who() -> str:

@@ -12,6 +12,7 @@ from aalearn.policy.ask.subject import subject_of
 from aalearn.policy.compiler import Compiled, Parser
 from aalearn.policy.decoder import BinaryProfile, decode
 from aalearn.policy.features import Features, find, newest
+from aalearn.policy.gate import Target as GateTarget
 
 LEAST_ABI = "3.0"  # what every supported parser and kernel knows
 _BINARY = b"\x04\x08\x00version\x00"  # how compiled policy begins: the name "version"
@@ -47,6 +48,10 @@ class Judge:
             raise UsageError(f"there is no features file or folder {shown(str(features))}")
         chosen = find(features, found.version, base)
         return cls(found, chosen, chosen.target(found.version, newest(found.version)), base)
+
+    def gate(self, base: Path | None = None) -> GateTarget:
+        """Return the same for the gate; `base` replaces the base folder."""
+        return GateTarget(self.parser, self.features, base or self.base, self.includes)
 
     def compile(self, text: str | Path, *, strict: bool = True, base: Path | None = None) -> "Loaded":
         """Return a text or file compiled and decoded. Raises PolicyError with the parser's words."""
