@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from aalearn.cli.face import Face
     from aalearn.learn.options import Options
+    from aalearn.learn.synthesis import Waiting
     from aalearn.lifecycle.judge import Judge
     from aalearn.model.target import Target as ModelTarget
     from aalearn.store import Store
@@ -93,6 +94,18 @@ def decide(store: Store, name: bytes, rules: Sequence[str], action: str, reason:
 
     for rule in rules:
         store.decide(name, rule_text(rule), action, who=who(), when=int(time() * 1000), why=reason.strip())
+
+
+def waiting_document(one: Waiting) -> dict[str, Any]:
+    """Return a rule that waits for a person as plain values."""
+    return {
+        "block": one.block,
+        "rule": one.rule,
+        "tier": one.tier,
+        "reasons": list(one.reasons),
+        "runs": one.runs,
+        "active": one.active,
+    }
 
 
 def options(face: Face, store: Store, name: bytes, choice: Choice, target: ModelTarget) -> Options:

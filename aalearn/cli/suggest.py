@@ -18,7 +18,6 @@ from aalearn.model.text import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aalearn.learn.synthesis import Waiting
     from aalearn.lifecycle.proposal import Proposal
     from aalearn.model.event import Access
     from aalearn.policy.proof import Proof
@@ -163,19 +162,8 @@ def _document(name: bytes, accesses: Sequence[Access], proposal: Proposal) -> di
         "proved": proof.proved,
         "text": proposal.text if proof.proved else None,
         "rules": [ground_document(ground) for ground in grounds(synthesis, accesses)],
-        "review": [_waiting(one) for one in synthesis.review],
-        "withheld": [_waiting(one) for one in synthesis.withheld],
+        "review": [learning.waiting_document(one) for one in synthesis.review],
+        "withheld": [learning.waiting_document(one) for one in synthesis.withheld],
         "notes": [{"level": str(note.level), "text": note.text} for note in synthesis.notes],
         "proof": proof.to_json(),
-    }
-
-
-def _waiting(one: Waiting) -> dict[str, Any]:
-    return {
-        "block": one.block,
-        "rule": one.rule,
-        "tier": one.tier,
-        "reasons": list(one.reasons),
-        "runs": one.runs,
-        "active": one.active,
     }
