@@ -10,7 +10,18 @@ from typing import Final
 
 from aalearn.model.event import Event
 from aalearn.model.text import shown
-from aalearn.policy.ask.base import CLASSES, Answer, Subject, decide, mask, numbers, request, unmediated, unproved
+from aalearn.policy.ask.base import (
+    CLASSES,
+    Answer,
+    Machine,
+    Subject,
+    decide,
+    mask,
+    numbers,
+    request,
+    unmediated,
+    unproved,
+)
 from aalearn.policy.ask.labels import match
 from aalearn.policy.automaton import TRAP
 
@@ -18,6 +29,19 @@ _DBUS: Final = numbers("dbus")
 _QUEUE: Final = numbers("mqueue")
 _QUEUE_LETTERS: Final = {"r": "read", "w": "write"}
 _QUEUE_CLASSES: Final = {"posix_mqueue": "posix_mqueue", "sysv_mqueue": "sysv_mqueue"}
+
+
+def _reaches(machine: Machine, state: int, bits: int) -> bool:
+    """Return whether some word from `state` on leads to where `bits` are permitted."""
+    todo, seen = [state], {state, TRAP}
+    while todo:
+        state = todo.pop()
+        if state != TRAP and machine.rights.allow(state) & bits == bits:
+            return True
+        new = set(machine.dfa.row(state)) - seen
+        seen |= new
+        todo += new
+    return False
 
 
 def dbus(subject: Subject, event: Event, _owner: bool | None) -> Answer:
@@ -64,7 +88,7 @@ def mqueue(subject: Subject, event: Event, _owner: bool | None) -> Answer:
     state = subject.policy.dfa.run(start, name)
     answer = decide(subject.policy.rights.allow(state), bits, f"no rule permits {text} on the queue {shown(name)}")
     labelled = subject.policy.dfa.step(state, 0)
-    if answer.allowed or labelled == TRAP:
+    if answer.allowed or not _reaches(subject.policy, labelled, bits):
         return answer
     label = event.get("label") or event.get("peer")
     if label is None:
