@@ -1,7 +1,7 @@
 """The envelopes: what stands before `apparmor="`. Auditd, kernel ring, syslog, journald, bus daemons, container logs.
 
     envelope = [cri] [priority] [header] core
-    header   = rfc5424 | when host tag [printk] | [facility] printk [caller]
+    header   = rfc5424 | when host tag [printk] | [facility] printk
     core     = [node] "type=AVC msg=audit(stamp): " | [node] "type=USER_AVC msg=audit(stamp): pid=… msg='"
              | ["audit: "] "type=1400 audit(stamp): " | "AVC " | "USER_AVC pid=… msg='" | nothing
 
@@ -45,9 +45,9 @@ FULL = Terminal("full-date", rf"{_DAY} {_DATE} {_CLOCK}(?:\.[0-9]{{1,9}})? [A-Za
 HOST = Terminal("host", r"[0-9A-Za-z._:%-]*[0-9A-Za-z._%-] ")
 TAG = Terminal("tag", rf"(?:{words_pattern(_WORDS.tags)})(?:\[[0-9]+\])?: ")
 FACILITY = Terminal("facility", r"(?P<facility>[a-z0-9]+) *:[a-z]+ *: ")
-PRINTK = Terminal("printk", r"\[ *[0-9]+\.[0-9]+\] ")
-CTIME = Terminal("ctime", rf"\[{_DAY} {_MONTH} +[0-9]{{1,2}} {_CLOCK} [0-9]{{4}}\] ")
-CALLER = Terminal("caller", r"\[ *[TC][0-9]+\] ")
+_CALLER = r"(?: ?\[ *[TC][0-9]+\])? "  # CONFIG_PRINTK_CALLER
+PRINTK = Terminal("printk", rf"\[ *[0-9]+\.[0-9]+\]{_CALLER}")
+CTIME = Terminal("ctime", rf"\[{_DAY} {_MONTH} +[0-9]{{1,2}} {_CLOCK} [0-9]{{4}}\]{_CALLER}")
 DEVKMSG = Terminal("devkmsg", r"(?P<devkmsg>[0-9]{1,6}),[0-9]+,[0-9]+,[^;\"]{0,80};")
 NODE = Terminal("node", r"node=(?P<node>[!#-~]+) ")
 KERNEL_TYPE = Terminal(
@@ -68,9 +68,9 @@ def _rule(name: str, element: pp.ParserElement) -> pp.ParserElement:
 def envelope_grammar(quoted: bool) -> pp.ParserElement:
     """Return the grammar of the envelopes whose body stands free, or (`quoted`) in msg='…'. It yields tokens."""
     when = _rule("when", ISO.element() | UNIX.element() | FULL.element() | BSD.element() | PRINTK.element())
-    ring = _rule("ring stamp", (PRINTK.element() | CTIME.element()) + pp.Opt(CALLER.element()))
+    ring = _rule("ring stamp", PRINTK.element() | CTIME.element())
     syslog = _rule(
-        "syslog", when + HOST.element() + TAG.element() + pp.Opt(PRINTK.element() + pp.Opt(CALLER.element()))
+        "syslog", when + HOST.element() + TAG.element() + pp.Opt(PRINTK.element())
     )
     dmesg = _rule("dmesg", pp.Opt(FACILITY.element()) + (ring | ISO.element()))
     header = _rule("header", RFC5424.element() | syslog | dmesg | DEVKMSG.element())

@@ -73,8 +73,6 @@ class Shape:
         self._pid = index[pid.group] if pid else 0
         named = {key: pair for key, pair in named.items() if pair.value.terminal is not bodies.NULL}
         subject = next((named.pop(key) for key in _WORDS.subject if key in named), None)
-        if quoted:
-            named.pop("addr", None)
         self.keys = tuple(sorted(named))
         picked = [subject, *(named[key] for key in self.keys)]
         self._groups = tuple(index[pair.group if pair else "none"] for pair in (*picked, None))
@@ -120,15 +118,13 @@ class Shape:
     def parsed(self, tokens: Sequence[Token]) -> Reading:
         """Return the same from the tokens that the grammar met in the first line of this shape."""
         found: dict[str, Token] = {}
-        end = tokens[-1].at
+        ending = next(at for at in range(len(tokens)) if _ends(tokens, at, self.quoted))
+        end = tokens[ending].at
         key = ""
-        for at in reversed(range(len(tokens))):
-            if _ends(tokens, at, self.quoted):
-                end = tokens[at].at
-        for token in tokens:
+        for at, token in enumerate(tokens):
             if token.terminal in bodies.KEYS:
                 key = token.text[:-1]
-            elif token.terminal in bodies.VALUES:
+            elif token.terminal in bodies.VALUES and not (at > ending and key == "addr"):
                 found.setdefault(key, token)
         present = [key for key in _WORDS.subject if key in found and found[key].terminal is not bodies.NULL]
         subject = value_of(found[present[0]]) if present else b""
@@ -171,6 +167,8 @@ def _extractor(tokens: Sequence[Token], quoted: bool) -> tuple[str, list[_Pair],
             key = token.text[:-1]
         if token.terminal not in bodies.VALUES:
             parts.append(token.terminal.extractor(token.text))
+        elif ended and (key in pairs or key == "addr"):
+            parts.append(_value(token, tokens[at + 1 :], ""))  # libaudit's own, of no interest
         elif key in pairs or key == "operation":
             first = pairs.setdefault(key, _Pair(key, token, ""))
             sound = sound and first.value.text == token.text
@@ -193,8 +191,8 @@ def _ends(tokens: Sequence[Token], at: int, quoted: bool) -> bool:
 
 
 def _value(token: Token, following: Sequence[Token], group: str) -> str:
-    """Return the extractor of a value, in the group of that name."""
-    pattern = token.terminal.pattern.replace(bodies.VALUE, f"(?P<{group}>", 1)
+    """Return the extractor of a value, in the group of that name ("": in none)."""
+    pattern = token.terminal.pattern.replace(bodies.VALUE, f"(?P<{group}>" if group else "(?:", 1)
     if following and following[0].terminal in (bodies.BLANK, bodies.END):
         return pattern.removesuffix(bodies.AFTER)  # what follows says the same, once
     return pattern
