@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aalearn.learn.evidence import Item
-from aalearn.learn.generalise import Use
-from aalearn.learn.tree import Seen
+from aalearn.learn.tree import Seen, Use
 from aalearn.model.event import Event
 from aalearn.rules.base import Rule
 from aalearn.rules.file import FileRule
@@ -34,14 +33,15 @@ def add(block: Block, item: Item, event: Event, rules: Iterable[Rule]) -> None:
         elif rule.exec:
             block.execs.setdefault(rule.pattern.literal_bytes, set()).add(item.at)
         else:
-            _add_file(block, item, rule, made)
+            _add_file(block, item, rule, made, event.operation in _MOVERS)
 
 
-def _add_file(block: Block, item: Item, rule: FileRule, made: bool) -> None:
+def _add_file(block: Block, item: Item, rule: FileRule, made: bool, moved: bool) -> None:
     path = rule.pattern.literal_bytes
     use = block.uses.setdefault(path, Use())
     use.need.paths.add(path)
     use.made = use.made or made
+    use.moved = use.moved or moved
     access = item.access
     for letter in sorted(rule.perms):
         seen = Seen({item.at}, set(item.runs), access.count, access.owner is True or rule.owner)
@@ -54,6 +54,7 @@ def _creates(event: Event) -> bool:
     return "c" in mask.split(":")[0] or event.operation in _MAKERS
 
 
+_MOVERS = frozenset({"rename_src", "rename_dest", "unlink"})
 _MAKERS = frozenset({"mkdir", "mknod", "symlink", "rename_dest"})
 
 

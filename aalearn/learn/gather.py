@@ -59,8 +59,12 @@ def planned(name: bytes, profile: str, items: Sequence[Item], options: Options) 
     needs: dict[Context, list[Rule]] = {(): []}
     said: dict[bytes, set[str]] = {}
     inner: dict[bytes, bool] = {}
+    hats: set[bytes] = set()
     for item in items:
         event = item.event
+        if event.operation == "change_hat":
+            target = context(name, event.get("target") or b"")
+            hats.update(step.name for step in target or () if step.way is Way.HAT)
         _note_steps(item.context, said, inner)
         if event.operation == "exec" and (path := event.get("name") or b"").startswith(b"/"):
             said.setdefault(path, set()).add(event.text("info"))
@@ -68,7 +72,9 @@ def planned(name: bytes, profile: str, items: Sequence[Item], options: Options) 
             if target and target[-1].way is Way.INNER:
                 inner[target[-1].name] = True
         needs.setdefault(item.context, []).extend(rules_of(event, None, options.target).rules)
-    return plan(profile, needs, {path: frozenset(words) for path, words in said.items()}, options, inner)
+    return plan(
+        profile, needs, {path: frozenset(words) for path, words in said.items()}, options, inner, frozenset(hats)
+    )
 
 
 def _note_steps(steps: Context, said: dict[bytes, set[str]], inner: dict[bytes, bool]) -> None:
@@ -94,8 +100,7 @@ def gather(name: bytes, items: Sequence[Item], decided: Plan, options: Options) 
             found.note(Level.INEXPRESSIBLE, f"{error} in {_told(item.event)}", item.access.count)
             continue
         if block is None:
-            path = shown(item.context[0].name)
-            text = f"what {path} needs belongs to its own profile (Px): learn that one to see it"
+            text = f"what runs as {shown(item.context[0].name)} belongs to that profile: learn that one to see it"
             found.note(Level.DOUBT, text, item.access.count)
             continue
         _place(name, item, block, decided, options, found)

@@ -14,7 +14,7 @@ class Way(StrEnum):
     """How a step was taken."""
 
     EXEC = "exec"  # a generated child: the program that was run
-    HAT = "hat"  # change_hat to a hat that did not exist
+    HAT = "hat"  # change_hat to a hat, or a change to a profile, that did not exist
     INNER = "inner"  # a hat or child profile that the text already had
 
 

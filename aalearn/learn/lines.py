@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from aalearn.learn.blocks import Block
 from aalearn.learn.evidence import Item
 from aalearn.learn.generalise import Group, generalise
-from aalearn.learn.options import Options
-from aalearn.learn.risk import assess
+from aalearn.learn.options import Action, Options
+from aalearn.learn.risk import assess, for_all
 from aalearn.learn.transitions import Plan
 from aalearn.learn.tree import Seen
 from aalearn.model.pattern import Pattern
@@ -22,7 +22,8 @@ class Draft:
     """A rule with what it rests on, before anybody has judged it.
 
     `items` are positions of accesses, sorted. `why` says from what it was generalised, or why this transition. `paths`
-    are the observed paths behind a pattern, sorted. `implied`: no record of the block itself asked for it.
+    are the observed paths behind a pattern, sorted. `implied`: no record of the block itself asked for it. `opens`,
+    `flood`, `proposed`, `root` are as in `Group`; `squeezed`: generalised only because there were too many rules.
     """
 
     rule: Rule
@@ -32,12 +33,20 @@ class Draft:
     why: str = ""
     paths: tuple[bytes, ...] = ()
     implied: bool = False
+    opens: int | None = None
+    flood: bool = False
+    proposed: bool = False
+    root: bool = False
+    squeezed: bool = False
 
 
 def drafts(block: Block, items: Mapping[int, Item], plan: Plan, options: Options) -> list[Draft]:
     """Return the rules of a block, sorted, each with its evidence; together they cover all that the block needs."""
-    found = _files(block, options)
-    found += _execs(block, items, plan)
+    files = _files(block, options)
+    if len(files) > options.max_file_rules:
+        files = _squeezed(files, _files(block, options, squeeze=True))
+    files = _kept(files, [rule for name, rule in options.previous if name.encode() == plan.label(block.name)])
+    found = _with_execs(files, _execs(block, items, plan))
     found += _merged(block.others, items, options, implied=False)
     granted = [draft.rule for draft in found]
     wanted = {rule: at for rule, at in block.implied.items() if not any(own.covers(rule) for own in granted)}
@@ -45,11 +54,84 @@ def drafts(block: Block, items: Mapping[int, Item], plan: Plan, options: Options
     return sorted(found, key=lambda draft: draft.rule.sort_key())
 
 
-def _files(block: Block, options: Options) -> list[Draft]:
+def _files(block: Block, options: Options, *, squeeze: bool = False) -> list[Draft]:
     execs = frozenset(block.execs)
     found: list[Draft] = []
-    for group in generalise(block.uses, options):
+    for group in generalise(block.uses, options, typed=_typed(block, options), execs=execs, squeeze=squeeze):
         found.extend(_file_rules(group, options, execs))
+    return _without_covered(found)
+
+
+def _typed(block: Block, options: Options) -> frozenset[bytes]:
+    """Return the paths that a person wants generalised although they are on the never-across list."""
+    wanted = [decision.rule for decision in options.decisions if decision.action is Action.GENERALISE]
+    typed: set[bytes] = set()
+    for path in block.uses if wanted else ():
+        text = Pattern.literal(path).text() + " "
+        if any(rule.removeprefix("owner ").startswith(text) for rule in wanted):
+            typed.add(path)
+    return frozenset(typed)
+
+
+def _squeezed(before: Sequence[Draft], after: Sequence[Draft]) -> list[Draft]:
+    """Return the squeezed drafts, marking those that only the squeeze made."""
+    known = {draft.rule for draft in before}
+    return [draft if draft.rule in known else replace(draft, squeezed=True) for draft in after]
+
+
+def _without_covered(found: list[Draft]) -> list[Draft]:
+    """Return the drafts without those that a pattern's rule covers wholly; their evidence goes to it."""
+    globs = [draft for draft in found if isinstance(draft.rule, FileRule) and not draft.rule.pattern.is_literal]
+    taken: dict[int, Draft] = {}
+    kept: list[Draft] = []
+    for draft in found:
+        assert isinstance(draft.rule, FileRule)
+        start = draft.rule.pattern.literal_bytes
+        over = next(
+            (
+                at
+                for at, glob in enumerate(globs)
+                if glob is not draft
+                and isinstance(glob.rule, FileRule)
+                and start.startswith(glob.rule.pattern.literal_bytes)
+                and not (glob.flood or glob.proposed)
+                and glob.rule != draft.rule
+                and glob.rule.covers(draft.rule)
+                and not draft.rule.covers(glob.rule)
+            ),
+            None,
+        )
+        if over is None or draft.proposed:
+            kept.append(draft)
+        else:
+            taken[over] = _joined_drafts(taken.get(over, globs[over]), draft)
+    replaced = {id(globs[at]): draft for at, draft in taken.items()}
+    return [replaced.get(id(draft), draft) for draft in kept]
+
+
+def _joined_drafts(one: Draft, other: Draft) -> Draft:
+    """Return `one` with the evidence of both."""
+    return replace(
+        one,
+        items=tuple(sorted({*one.items, *other.items})),
+        runs=one.runs | other.runs,
+        events=one.events + other.events,
+        paths=tuple(sorted({*one.paths, *other.paths})),
+    )
+
+
+def _kept(found: list[Draft], previous: Sequence[FileRule]) -> list[Draft]:
+    """Return the drafts with the patterns of the revision before put back where they still rest on events."""
+    for rule in sorted(previous, key=lambda rule: rule.sort_key()):
+        if rule.exec or rule.pattern.is_literal or any(draft.rule.covers(rule) for draft in found):
+            continue
+        inside = [draft for draft in found if rule.covers(draft.rule)]
+        if inside:
+            total = inside[0]
+            for draft in inside[1:]:
+                total = _joined_drafts(total, draft)
+            kept = replace(total, rule=rule, why="kept from the revision before", opens=None)
+            found = [kept, *(draft for draft in found if draft not in inside)]
     return found
 
 
@@ -67,6 +149,8 @@ def _file_rules(group: Group, options: Options, execs: frozenset[bytes]) -> list
     dangerous = "m" in letters or not execs.isdisjoint(group.need.paths)
     for letter, seen in letters.items():
         owner = seen.owner and seen.count >= options.quorum.owner_events
+        if owner and letter not in "wa" and all(for_all(path) for path in group.need.paths):
+            owner = False
         parts.setdefault((owner, dangerous and letter in "wa"), {})[letter] = seen
     found = []
     for (owner, _), held in sorted(parts.items()):
@@ -75,7 +159,8 @@ def _file_rules(group: Group, options: Options, execs: frozenset[bytes]) -> list
             total.take(seen)
         rule = FileRule(pattern=group.pattern, perms=frozenset(held), owner=owner)
         paths = tuple(sorted(group.need.paths))
-        found.append(Draft(rule, tuple(sorted(total.accesses)), frozenset(total.runs), total.count, group.why, paths))
+        draft = Draft(rule, tuple(sorted(total.accesses)), frozenset(total.runs), total.count, group.why, paths)
+        found.append(replace(draft, opens=group.opens, flood=group.flood, proposed=group.proposed, root=group.root))
     return found
 
 
@@ -84,6 +169,33 @@ def _with(seen: Seen, more: Seen | None) -> Seen:
     if more is not None:
         both.take(more)
     return both
+
+
+def _with_execs(files: list[Draft], execs: list[Draft]) -> list[Draft]:
+    """Return the drafts with `r`, `m` and `ix` of one path in one rule; what may be written stays in a rule of its
+    own.
+    """
+    by_pattern = {
+        draft.rule.pattern: draft for draft in files if isinstance(draft.rule, FileRule) and _plain(draft.rule)
+    }
+    done: list[Draft] = []
+    for draft in execs:
+        assert isinstance(draft.rule, FileRule)
+        other = by_pattern.get(draft.rule.pattern)
+        if other is None or draft.rule.exec != "ix":
+            done.append(draft)
+            continue
+        merged = draft.rule.merge(other.rule)
+        assert merged is not None
+        files = [kept for kept in files if kept is not other]
+        positions = tuple(sorted({*draft.items, *other.items}))
+        runs, events = draft.runs | other.runs, draft.events + other.events
+        done.append(replace(draft, rule=merged, items=positions, runs=runs, events=events))
+    return files + done
+
+
+def _plain(rule: FileRule) -> bool:
+    return rule.pattern.is_literal and not rule.owner and not rule.perms & {"w", "a"}
 
 
 def _execs(block: Block, items: Mapping[int, Item], plan: Plan) -> list[Draft]:

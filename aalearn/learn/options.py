@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from aalearn.learn.population import Population
 from aalearn.model.target import Target
+from aalearn.rules.file import FileRule
 
 
 class Action(StrEnum):
@@ -57,11 +58,12 @@ class Options:
     `container`: no includes, variables inline, every exec stays in the profile. `include_denied`: DENIED events are
     evidence too, and marked. `complain`: the text carries the complain flag. `population`: the files that there are, or
     None. `loaded`: (path of a program, name of its profile) pairs proven loaded on every target node. `attachment` is
-    policy text already spelled; `flags` are further flags that a person asked for. `previous`: file rules' texts of the
-    revision before, which are kept as they are where they still rest on events. `shared`: paths that other profiles
-    touch, or None where that is not known. `host_agent`: kubelet's own tree may be typed. `max_children` is the
-    number of named exec targets that a compiled profile can hold, `max_file_rules` what compiles in reasonable time
-    (policy-language §2).
+    policy text already spelled; `flags` are further flags that a person asked for. `previous`:
+    (block's whole name, file rule) pairs of the revision before, whose patterns stay where they still rest on events,
+    so that more events never narrow a rule. `shared`: paths that other profiles touch, or None where that is not
+    known (then there are no data roots). `host_agent`: kubelet's own tree may be typed. `literal`: no sibling types
+    anything. `max_children` is the number of named exec targets that a compiled profile can hold, `max_file_rules`
+    what compiles in reasonable time (policy-language §2).
     """
 
     target: Target = field(default_factory=Target)
@@ -75,7 +77,7 @@ class Options:
     loaded: tuple[tuple[bytes, str], ...] = ()
     attachment: str | None = None
     flags: tuple[str, ...] = ()
-    previous: tuple[str, ...] = ()
+    previous: tuple[tuple[str, FileRule], ...] = ()
     shared: frozenset[bytes] | None = None
     host_agent: bool = False
     literal: bool = False

@@ -1,7 +1,11 @@
 """The files that there are: what a generalised rule would newly open is counted against them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from aalearn.model.pattern import Literal, Pattern, Token, Var
+
+Segment = tuple[Token, ...]
 
 
 @dataclass(slots=True)
@@ -44,6 +48,28 @@ class Population:
         """The folder `/`. Callers must not change it."""
         return self._root
 
+    def folders(self, parts: Sequence[Segment]) -> list[tuple[bytes, Folder]]:
+        """Return the (path, folder) pairs that the segments of a folder's pattern match; the path ends in `/`."""
+        found = [(b"/", self._root)]
+        for part in parts:
+            name = _fixed(part)
+            pattern = None if name is not None else Pattern.of(*part)
+            deeper: list[tuple[bytes, Folder]] = []
+            for path, node in found:
+                if name is not None:
+                    names: Iterable[bytes] = (name,) if name in node.folders else ()
+                else:
+                    assert pattern is not None
+                    names = [entry for entry in node.folders if pattern.matches(entry)]
+                deeper += [(path + entry + b"/", node.folders[entry]) for entry in names]
+            found = deeper
+        return found
+
+    def opened(self, folders: Iterable[tuple[bytes, Folder]], leaf: Segment, known: Container[bytes]) -> int:
+        """Return how many files of `folders` the segment `leaf` matches that are not among the `known` paths."""
+        pattern = Pattern.of(*leaf)
+        return sum(path + name not in known for path, node in folders for name in node.files if pattern.matches(name))
+
     def paths(self) -> Iterator[bytes]:
         """Yield every file's path, in no particular order."""
         stack = [(b"/", self._root)]
@@ -53,3 +79,17 @@ class Population:
                 yield prefix + name
             for name, inner in node.folders.items():
                 stack.append((prefix + name + b"/", inner))
+
+
+_FIXED = {"PROC": b"proc", "run": b"run", "sys": b"sys"}
+
+
+def _fixed(part: Segment) -> bytes | None:
+    """Return the one name of a segment, or None where it is a pattern. Folder variables stand for their first value."""
+    if len(part) == 1:
+        token = part[0]
+        if isinstance(token, Literal):
+            return token.value
+        if isinstance(token, Var):
+            return _FIXED.get(token.name)
+    return None

@@ -32,15 +32,15 @@ def literal(name: bytes) -> Segment:
     return (Literal(name),) if name else ()
 
 
-def segments(path: bytes, letters: frozenset[str]) -> tuple[Segment, ...]:
+def segments(path: bytes, letters: frozenset[str], *, free: bool = False) -> tuple[Segment, ...]:
     """Return the segments of an absolute path, typed where the context alone says it.
 
     A path that ends in `/` has an empty last segment. `letters` are the permissions wanted (r, m, k: read only; any
     other keeps libraries, terminals and multiarch folders literal). A path of the never-across list comes back
-    literal.
+    literal, unless `free` says that a person wants it typed.
     """
     names = path[1:].split(b"/")
-    if never(path, write=not letters <= _READ):
+    if not free and never(path, write=not letters <= _READ):
         return tuple(literal(name) for name in names)
     reads = letters <= _READ
     typed = [literal(name) for name in names]

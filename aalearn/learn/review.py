@@ -123,14 +123,24 @@ def _judge(
 def _state(draft: Draft, risk: Risk, options: Options) -> State | None:
     if options.mode is Mode.ACCEPTED:
         return None
+    if draft.flood:
+        return None
     if options.mode is Mode.ALL:
         return State.REVIEW
     alone = len(draft.runs) < options.quorum.runs and any(credential(path) for path in draft.paths)
-    return State.WITHHELD if risk.tier == 1 or alone else State.REVIEW
+    return State.WITHHELD if risk.tier == 1 or alone or draft.proposed else State.REVIEW
 
 
 def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered, options: Options) -> tuple[str, ...]:
     reasons = [risk.why] if risk.tier in (1, 2) else []
+    if draft.proposed:
+        reasons.append("it opens this of every process of the same kind: only a person can say that it is meant")
+    if draft.root:
+        reasons.append("it opens a whole folder, because the program alone seems to own it: confirm")
+    if draft.squeezed:
+        reasons.append("there were too many rules to compile, so this one stands for many names")
+    if draft.flood:
+        reasons.append("one run brought too many new names into one folder: a flood")
     seen = max(len(draft.runs), max(item.access.run_count for item in items))
     nodes = {node for item in items for node in item.access.nodes}
     if seen < options.quorum.runs and len(nodes) < 2 and not unconfirmed(gathered, options):
@@ -148,7 +158,9 @@ def unconfirmed(gathered: Gathered, options: Options) -> bool:
 def _remarks(draft: Draft, items: Sequence[Item], decided: Mapping[Action, Decision]) -> tuple[str, ...]:
     remarks = []
     if draft.why and isinstance(draft.rule, FileRule) and not draft.rule.exec:
-        remarks.append(f"from {len(draft.paths)} paths ({draft.why})")
+        count = f"{len(draft.paths)} paths" if len(draft.paths) != 1 else "one path"
+        opens = f"; opens {draft.opens} files that were never needed" if draft.opens else ""
+        remarks.append(f"from {count} ({draft.why}){opens}")
     elif draft.why:
         remarks.append(draft.why)
     if draft.implied:

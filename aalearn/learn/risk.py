@@ -46,6 +46,12 @@ _REDIRECTED = regex(
 )
 _SELF = regex(rb"/proc/(?:[0-9]+|self|thread-self)/(?:task/[0-9]+/)?(?:exe|fd(?:info)?/.*)", DOTALL)
 _CGROUP = regex(rb"/sys/fs/cgroup(?:/.*)?|(?:.*/)?release_agent", DOTALL)
+_MEMORY = regex(rb"/proc/(?:.*/)?(?:environ|maps)", DOTALL)
+_GUARDED = regex(
+    rb"/etc/(?:cron|ld\.so\.preload|sudoers|passwd|group|shadow|gshadow|ssh/|pam\.d/|systemd/|apparmor)[^/]*(?:/.*)?"
+    rb"|/root/.*|/boot/.*|/proc/sys/.*|/sys/.*|/home/[^/]+/\..*",
+    DOTALL,
+)
 _TOKEN = regex(rb"(?:/var)?/run/secrets/.*", DOTALL)
 # Reading these tells nothing about a program: what every dynamically linked program needs.
 _SYSTEM_READ = regex(
@@ -101,13 +107,25 @@ def _file_risks(rule: FileRule, path: bytes) -> list[Risk]:
         )
     elif credential(path):
         found.append(Risk(2, "it reaches credentials (password hashes, private keys)"))
-    if writes and not found and never(path, write=True):
-        found.append(Risk(2, "it writes where no program should write without a reason"))
+    if writes and not found and _GUARDED.fullmatch(path):
+        found.append(Risk(2, "it writes what belongs to the system's administration"))
+    if not found and _MEMORY.fullmatch(path):
+        found.append(Risk(3, "it reads a process's environment or memory map, which can hold secrets"))
     return found
 
 
-def needs_child(rule: Rule) -> str:
-    """Return why a program that needs `rule` should have a child profile, as a verb phrase, or "" if it need not."""
+def written_folder(rule: Rule) -> bytes | None:
+    """Return the folder in which a rule writes or makes a file, or None."""
+    if not isinstance(rule, FileRule) or not rule.perms & {"w", "a"}:
+        return None
+    return rule.pattern.literal_bytes.rpartition(b"/")[0]
+
+
+def needs_child(rule: Rule, shared: frozenset[bytes] = frozenset()) -> str:
+    """Return why a program that needs `rule` should have a child profile, as a verb phrase, or "" if it need not.
+
+    `shared` are the folders in which the profile that runs it writes too.
+    """
     if rule.kind == "capability":
         return f"needs {rule.text().rstrip(',')}"
     if isinstance(rule, FileRule):
@@ -117,13 +135,21 @@ def needs_child(rule: Rule) -> str:
         risk = file_risk(rule, paths)
         if 0 < risk.tier <= 2 or (never(paths[0]) and not paths[0].startswith(b"/proc/sys/")):
             return f"needs {rule.pattern.text()}, a sensitive path"
-        if rule.perms & {"w", "a"} and not _HARMLESS_WRITE.fullmatch(paths[0]):
+        if written_folder(rule) not in (None, *shared) and not _HARMLESS_WRITE.fullmatch(paths[0]):
             return f"writes {rule.pattern.text()}"
         return ""
     if rule.kind == "link":
         return "makes hard links"
     risk = assess(rule)
     return f"needs {rule.text().rstrip(',')}" if 0 < risk.tier <= 2 else ""
+
+
+def for_all(path: bytes) -> bool:
+    """Return whether a file is there for every user's reading, so that `owner` would only do harm."""
+    return _FOR_ALL.match(path) is not None or (_SYSTEM_READ.fullmatch(path) is not None and path[:6] != b"/proc/")
+
+
+_FOR_ALL = regex(rb"/(?:usr|lib|lib32|lib64|libx32|bin|sbin|opt)/")
 
 
 def system_read(rule: Rule, program: bytes) -> bool:
@@ -191,10 +217,15 @@ def _dbus(rule: Rule) -> Risk:
     return NONE
 
 
+_PROPAGATION = frozenset({"rw", *(r + way for r in ("", "r") for way in ("private", "shared", "slave", "unbindable"))})
+
+
 def _mount(rule: Rule) -> Risk:
     assert isinstance(rule, MountRule)
     if rule.fstype is not None and any(_is(rule.fstype, name) for name in (b"cgroup", b"cgroup2")):
         return Risk(1, "it mounts control groups, which can run a program on the host (CVE-2022-0492)")
+    if rule.options <= _PROPAGATION and rule.target is not None:
+        return Risk(2, "it changes how mounts spread between namespaces")
     if rule.source is None or rule.target is None:
         return Risk(1, "it mounts without a known source and target (as in CVE-2021-30465)")
     return Risk(2, "it changes what stands where in the file system")

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aalearn.learn.recognise import Segment
-from aalearn.model.pattern import Chars, Literal, Pattern, Token, Var
+from aalearn.model.pattern import Alt, Chars, Literal, Pattern, Star, Token, Var
 
 _ATOM = re.compile(
     rb"(?P<uuid>(?<![0-9a-f])[0-9a-f]{8}([-_])[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12}(?![0-9a-f]))"
     rb"|(?P<hex>(?<![0-9a-zA-Z])[0-9a-f]{32,128}(?![0-9a-zA-Z]))"
     rb"|(?P<date>(?<![0-9])(?:19|20)[0-9]{2}([-_.]?)[01][0-9]\5[0-3][0-9](?![0-9]))"
+    rb"|(?P<pci>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])"
     rb"|(?P<digits>[0-9]+)"
 )
 _HEX_NAME = re.compile(rb"[0-9a-f]{2,31}")
@@ -49,15 +50,19 @@ Style = frozenset[tuple[int, str]]
 
 
 def families(
-    names: Mapping[bytes, frozenset[int]], created: frozenset[bytes], quorum: int, style: Style = frozenset()
+    names: Mapping[bytes, frozenset[int]],
+    created: frozenset[bytes],
+    moved: frozenset[bytes],
+    quorum: int,
+    style: Style = frozenset(),
 ) -> tuple[Family, ...]:
     """Return the families among the sibling `names` of a folder (name → runs that needed it), each with enough
     evidence.
 
-    `created` are the names that the subject itself made. `quorum` is the least number of different runs that a family
-    must rest on: one run, however many names it brings, types nothing by itself. `style` is how the subject was
-    proven to name its temporary files elsewhere (`styles`): with it, a name that it made needs no siblings. The
-    families are disjoint and sorted.
+    `created` are the names that the subject itself made, `moved` those that it renamed or unlinked. `quorum` is the
+    least number of different runs that a family must rest on: one run, however many names it brings, types nothing by
+    itself. `style` is how the subject was proven to name its temporary files elsewhere (`styles`): with it, a name
+    that it made needs no siblings. The families are disjoint and sorted.
     """
     left = dict(names)
     found: list[Family] = []
@@ -67,6 +72,8 @@ def families(
         for name in family.names:
             del left[name]
 
+    for family in (*_locale(left), *_rotated(left, moved)):
+        take(family)
     for finder in (_hex_names, _atoms):
         for family in finder(left, quorum):
             take(family)
@@ -90,6 +97,34 @@ def styles(found: Iterable[Family]) -> Style:
     )
 
 
+_CATEGORY = re.compile(rb"LC_[A-Z]+")
+_ROTATED = re.compile(rb"(.+\.log)\.[0-9]+(?:\.(?:gz|xz|bz2|zst))?")
+
+
+def _locale(seen: Mapping[bytes, frozenset[int]]) -> list[Family]:
+    """Return the family of a locale's categories (`LC_CTYPE`, …): a program that sets its locale reads them all."""
+    names = sorted(name for name in seen if _CATEGORY.fullmatch(name))
+    segment = (Literal(b"LC_"), Chars("A-Z"), Star())
+    return [Family(segment, tuple(names), "categories of a locale")] if len(names) >= 4 else []
+
+
+def _rotated(seen: Mapping[bytes, frozenset[int]], moved: frozenset[bytes]) -> list[Family]:
+    """Return families of a log and its rotated ones, `x.log{,.[0-9]*}`, where a rename or an unlink was seen."""
+    groups: dict[bytes, list[bytes]] = defaultdict(list)
+    for name in seen:
+        found = _ROTATED.fullmatch(name)
+        if found:
+            groups[found[1]].append(name)
+    families = []
+    for base, rotated in sorted(groups.items()):
+        names = sorted({*rotated, *({base} & seen.keys())})
+        if not moved.isdisjoint(names):
+            number = Pattern.of(Literal(b"."), Chars("0-9"), Star())
+            segment = (Literal(base), Alt((Pattern(()), number)))
+            families.append(Family(segment, tuple(names), "a log and its rotated ones"))
+    return families
+
+
 def _runs(names: Iterable[bytes], seen: Mapping[bytes, frozenset[int]]) -> int:
     return len(frozenset().union(*(seen[name] for name in names)))
 
@@ -102,7 +137,7 @@ def split(name: bytes) -> tuple[Atom, ...]:
         if match.start() > at:
             atoms.append(Atom("", name[at : match.start()], 0))
         kind = match.lastgroup or "digits"
-        for key in ("uuid", "hex", "date", "digits"):
+        for key in ("uuid", "hex", "date", "pci", "digits"):
             if match[key] is not None:
                 kind = key
         joint = match[2] if kind == "uuid" else match[5] if kind == "date" else b""
@@ -124,7 +159,7 @@ def _atoms(seen: Mapping[bytes, frozenset[int]], quorum: int) -> list[Family]:
     found: list[Family] = []
     for key, names in sorted(groups.items()):
         kinds = {kind for kind, _ in key if kind}
-        needed = 2 if kinds & {"uuid", "hex"} else 3
+        needed = 2 if kinds & {"uuid", "hex", "pci"} else 3
         if len(names) >= needed and _runs(names, seen) >= max(quorum, 2):
             found.append(_atom_family(sorted(names), parts))
     return [family for family in found if len(family.names) > 1]
@@ -139,7 +174,7 @@ def _atom_family(names: list[bytes], parts: Mapping[bytes, tuple[Atom, ...]]) ->
         if not atom.kind or len(values) == 1:
             tokens.append(Literal(texts[0][at]))
             continue
-        labels.add({"uuid": "uuid", "hex": "hex id", "date": "date", "digits": "number"}[atom.kind])
+        labels.add({"uuid": "uuid", "hex": "hex id", "date": "date", "pci": "PCI address"}.get(atom.kind, "number"))
         fixed = parts[names[0]][at].kind != "digits" or not any(a.kind in ("hex", "uuid") for a in parts[names[0]])
         tokens.extend(_typed(atom, {len(value) for value in values} if fixed else set()))
     return Family(Pattern.of(*tokens).tokens, tuple(names), " and ".join(sorted(labels)))
@@ -161,6 +196,11 @@ def _typed(atom: Atom, lengths: set[int]) -> list[Token]:
             if at:
                 tokens.append(Literal(atom.value))
             tokens.append(Chars("0-9a-f", length))
+        return tokens
+    if atom.kind == "pci":
+        tokens = []
+        for length, mark in ((4, b":"), (2, b":"), (2, b"."), (1, b"")):
+            tokens += [Chars("0-9a-f", length), Literal(mark)]
         return tokens
     if atom.kind == "hex":
         return [Chars("0-9a-f", atom.length)]

@@ -87,7 +87,7 @@ def synthesize(name: bytes, accesses: Sequence[Access], options: Options | None 
         document=_document(profile, judged, gathered, decided, options),
         evidence=_evidence(judged, gathered, decided),
         learned=_learned(judged, gathered),
-        notes=sorted_notes(gathered.notes, _own_notes(gathered, decided, options)),
+        notes=sorted_notes(gathered.notes, _own_notes(judged, gathered, decided, options)),
         review=_waiting(judged, decided, active=True),
         withheld=_waiting(judged, decided, active=False),
         judged=tuple(judged),
@@ -210,7 +210,7 @@ def _waiting(judged: Iterable[Judged], decided: Plan, *, active: bool) -> tuple[
     )
 
 
-def _own_notes(gathered: Gathered, decided: Plan, options: Options) -> list[Note]:
+def _own_notes(judged: Sequence[Judged], gathered: Gathered, decided: Plan, options: Options) -> list[Note]:
     notes: list[Note] = []
     if gathered.through_null:
         text = "programs were learned through //null-: their network, mount, signal and unix use is unknown"
@@ -220,6 +220,20 @@ def _own_notes(gathered: Gathered, decided: Plan, options: Options) -> list[Note
         notes.append(Note(Level.DOUBT, text))
     if gathered.items and unconfirmed(gathered, options):
         notes.append(Note(Level.DOUBT, "one run only: nothing has been seen a second time"))
+    files: dict[str, int] = {}
+    floods: dict[tuple[str, bytes], int] = {}
+    for rule in judged:
+        if isinstance(rule.rule, FileRule) and rule.state is not None:
+            files[rule.block] = files.get(rule.block, 0) + 1
+        if rule.draft.flood:
+            folder = (_label(decided, rule.block), rule.draft.paths[0].rstrip(b"/").rpartition(b"/")[0])
+            floods[folder] = floods.get(folder, 0) + 1
+    for block, count in files.items():
+        if count > options.max_file_rules:
+            text = f"{_label(decided, block)} has {count} file rules, which may not compile: give its programs profiles"
+            notes.append(Note(Level.UNSUPPORTED, f"{text} of their own, or approve a data root"))
+    for (_, place), count in sorted(floods.items()):
+        notes.append(Note(Level.DOUBT, f"flood: one run brought {count} names too many into {shown(place)}"))
     return notes
 
 

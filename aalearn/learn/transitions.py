@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from aalearn.learn.labels import Context, Step, Way
 from aalearn.learn.options import Options
-from aalearn.learn.risk import assess, needs_child, system_read
+from aalearn.learn.risk import assess, needs_child, system_read, written_folder
 from aalearn.model.errors import NotExpressible
 from aalearn.model.text import plain_name, shown
 from aalearn.rules.base import Rule
@@ -35,13 +35,14 @@ class Plan:
 
     profile: str
     ways: Mapping[bytes, Transition] = field(default_factory=dict)
-    hats: frozenset[bytes] = frozenset()
     children: frozenset[bytes] = frozenset()
+    missing: frozenset[bytes] = frozenset()  # profiles that a change_profile asked for and that are not loaded
 
     def block(self, context: Context) -> str | None:
         """Return the block of a context: "" for the profile, a child's name, `^` and a hat's name.
 
-        None: it runs under another profile (Px). Raises NotExpressible for a hat whose name has no spelling.
+        None: it runs under another profile (Px, or change_profile to one that is not loaded). Raises NotExpressible
+        for a hat whose name has no spelling.
         """
         block = ""
         for step in context:
@@ -52,6 +53,8 @@ class Plan:
                 if way.mode == "Px":
                     return None
                 block = way.child
+            elif step.name in self.missing:
+                return None
             else:
                 name = plain_name(step.name)
                 block = name if step.name in self.children else "^" + name
@@ -79,12 +82,13 @@ def plan(
     runs: Mapping[bytes, frozenset[str]],
     options: Options,
     inner: Mapping[bytes, bool],
+    hats: frozenset[bytes],
 ) -> Plan:
     """Decide on every program.
 
     `needs` are the rules that each context needs by itself. `runs` maps each program that was run to what its records
     said besides ("no new privs", "ix fallback"). `inner` maps the names of hats and children that the text already had
-    to whether they are children.
+    to whether they are children, `hats` are the names that change_hat asked for.
     """
     mine = tuple(needs.get((), ()))
     ways: dict[bytes, Transition] = {}
@@ -99,8 +103,8 @@ def plan(
     taken = frozenset(inner)
     for transition in _children(apart, taken, options.max_children):
         ways[transition.path] = transition
-    hats = frozenset(step.name for context in needs for step in context if step.way is not Way.EXEC)
-    return Plan(profile, ways, hats, frozenset(name for name, child in inner.items() if child))
+    missing = {step.name for context in needs for step in context if step.way is Way.HAT} - hats
+    return Plan(profile, ways, frozenset(name for name, child in inner.items() if child), frozenset(missing))
 
 
 def _last_exec(context: Context) -> bytes | None:
@@ -125,8 +129,9 @@ def _decide(
         return Transition(path, "ix", "", why)
     more = sorted({rule for rule in theirs if not any(own.covers(rule) for own in mine)}, key=lambda r: r.sort_key())
     telling = [rule for rule in more if not system_read(rule, path)]
+    shared = frozenset(folder for rule in mine if (folder := written_folder(rule)) is not None)
     for rule in telling:
-        reason = needs_child(rule)
+        reason = needs_child(rule, shared)
         if reason:
             return min((assess(rule).tier or 5) for rule in telling), f"it {reason}, which this profile does not"
     if len(telling) <= FEW:

@@ -53,6 +53,7 @@ class Node:
     children: dict[Segment, "Node"] = field(default_factory=dict)
     need: Need | None = None
     made: bool = False  # the subject itself created it (set by the caller)
+    moved: bool = False  # it was renamed or unlinked (set by the caller)
     why: str = ""  # from what it was generalised, in plain words
 
     def insert(self, parts: tuple[Segment, ...], need: Need) -> None:
@@ -73,6 +74,7 @@ class Node:
                 self.need = Need()
             self.need.take(other.need)
         self.made = self.made or other.made
+        self.moved = self.moved or other.moved
         self.why = self.why or other.why
 
     def runs(self) -> frozenset[int]:
@@ -97,3 +99,12 @@ def name_of(part: Segment) -> bytes | None:
     if len(part) == 1 and isinstance(part[0], Literal):
         return part[0].value
     return None
+
+
+@dataclass(slots=True)
+class Use:
+    """What one path was needed for. `made`: the subject itself created it; `moved`: it renamed or unlinked it."""
+
+    need: Need = field(default_factory=Need)
+    made: bool = False
+    moved: bool = False
