@@ -210,8 +210,18 @@ def label(event: Event, key: str) -> Pattern | None:
 
 def label_text(value: Pattern) -> str:
     """Return a label's policy text; the mark between stacked members, `//&`, stays readable."""
+    return quote(value.bare()[0].replace("//\\046", "//&"), _quoted(value))
+
+
+def value_text(value: Pattern) -> str:
+    """Return the policy text of a condition's value (`key=VALUE`)."""
+    return quote(value.bare()[0], _quoted(value))
+
+
+def _quoted(value: Pattern) -> bool:
+    """Conditions are lists of words: a comma or a brace there ends an unquoted word, unlike in a path."""
     text, needed = value.bare()
-    return quote(text.replace("//\\046", "//&"), needed)
+    return needed or any(mark in text for mark in "{},")
 
 
 def listed(words: frozenset[str]) -> str:

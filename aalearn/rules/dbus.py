@@ -24,6 +24,7 @@ from aalearn.rules.base import (
     literal,
     noted,
     register,
+    value_text,
 )
 
 _MESSAGE = ("path", "interface", "member")
@@ -74,8 +75,8 @@ class DbusRule(Rule):
         parts = [f"dbus {listed(self.access)}"]
         for key in ("bus", *_MESSAGE):
             value: Pattern | None = getattr(self, key)
-            parts += [] if value is None else [f"{key}={value.text()}"]
-        name = [] if self.name is None else [f"name={self.name.text()}"]
+            parts += [] if value is None else [f"{key}={value_text(value)}"]
+        name = [] if self.name is None else [f"name={value_text(self.name)}"]
         if "bind" in self.access:
             return " ".join([*parts, *name]) + ","
         peer = [*name, *([] if self.peer is None else [f"label={label_text(self.peer)}"])]

@@ -14,7 +14,10 @@ from aalearn.rules.mount import flags
 @register
 @dataclass(frozen=True, slots=True)
 class RemountRule(Rule):
-    """`options` are exactly those of the remount, without the word remount itself."""
+    """`options` are exactly those of the remount, without the word remount itself.
+
+    Raises ValueError for both ro and rw, or none at all.
+    """
 
     options: frozenset[str]
     target: Pattern
@@ -23,6 +26,10 @@ class RemountRule(Rule):
     order: ClassVar[int] = 71
     needs: ClassVar[str] = "mount"
     dimensions: ClassVar[dict[str, Dimension]] = {"options": SAME_WORDS, "target": PATTERN}
+
+    def __post_init__(self) -> None:
+        if {"ro", "rw"} <= self.options or not self.options:
+            raise ValueError(f"mount options that do not go together: {sorted(self.options)}")
 
     def text(self) -> str:
         return f"remount options={listed(self.options)} {self.target.text()},"

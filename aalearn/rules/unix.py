@@ -13,7 +13,7 @@ from aalearn.model.errors import NotExpressible
 from aalearn.model.event import Event
 from aalearn.model.pattern import Chars, Literal, Pattern
 from aalearn.model.target import Target
-from aalearn.model.text import quote, shown
+from aalearn.model.text import shown
 from aalearn.rules.base import (
     ANY_PATTERN,
     SCALAR,
@@ -30,6 +30,7 @@ from aalearn.rules.base import (
     literal,
     noted,
     register,
+    value_text,
 )
 from aalearn.rules.network import socket_type
 
@@ -108,10 +109,10 @@ def _address(event: Event, key: str) -> Pattern | None:
 
 def _address_text(value: Pattern) -> str:
     """Return an address as policy text: the mark of an abstract one stays bare, what follows is spelled as ever."""
-    text, needed = value.bare()
-    if not text.startswith("\\100"):
-        return quote(text, needed)
+    text = value_text(value)
+    if not text.startswith('"\\100'):
+        return text
     first, *rest = value.tokens
-    tail = first.value[1:] if isinstance(first, Literal) else b""
-    bare, needed = Pattern.of(Literal(tail), *rest).bare()
-    return quote("@" + bare, needed)
+    tail = Pattern.of(Literal(first.value[1:] if isinstance(first, Literal) else b""), *rest)
+    text = value_text(tail)
+    return f'"@{text[1:]}' if text.startswith('"') else f"@{text}"
