@@ -42,17 +42,17 @@ _WIDTHS: Final = {
 }
 
 
-class _Node(dict[int, "_Node"]):
+class Node(dict[int, "Node"]):
     """A state with the successors that were asked for so far: a walked path costs one dict look-up a byte."""
 
     __slots__ = ("follow", "state")
 
-    def __init__(self, state: int, follow: "Callable[[int, int], _Node]") -> None:
+    def __init__(self, state: int, follow: "Callable[[int, int], Node]") -> None:
         super().__init__()
         self.state = state
         self.follow = follow
 
-    def __missing__(self, byte: int) -> "_Node":
+    def __missing__(self, byte: int) -> "Node":
         node = self.follow(self.state, byte)
         self[byte] = node
         return node
@@ -92,7 +92,7 @@ class Dfa:
         self._base = array("I", (word & _BASE for word in tables["base"]))
         self._flags = bytes(word >> 24 for word in tables["base"])
         self._default, self._check, self._next = tables["default"], tables["check"], tables["next"]
-        self._nodes: dict[int, _Node] = {}
+        self._nodes: dict[int, Node] = {}
         self._rows: dict[int, tuple[int, ...]] = {}
         self._partition: bytes | None = None
 
@@ -121,7 +121,9 @@ class Dfa:
 
     def run(self, state: int, data: bytes) -> int:
         """Return the state after all of `data`, from `state` on."""
-        node = self._nodes.get(state) or self._node(state)
+        node = self._nodes.get(state)
+        if node is None:
+            node = self.node(state)
         for byte in data:
             node = node[byte]
         return node.state
@@ -168,15 +170,16 @@ class Dfa:
             if not diff:
                 return state
 
-    def _follow(self, state: int, byte: int) -> _Node:
-        return self._node(self._move(state, self.classes[byte]))
+    def _follow(self, state: int, byte: int) -> Node:
+        return self.node(self._move(state, self.classes[byte]))
 
-    def _node(self, state: int) -> _Node:
+    def node(self, state: int) -> Node:
+        """Return `state` as a node, which walks by look-ups of bytes; the same node each time."""
         node = self._nodes.get(state)
         if node is None:
             if not 0 <= state < self.size:
                 raise ValueError(f"state {state} is outside of an automaton of {self.size} states")
-            node = self._nodes[state] = _Node(state, self._follow)
+            node = self._nodes[state] = Node(state, self._follow)
         return node
 
 

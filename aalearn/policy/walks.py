@@ -242,24 +242,27 @@ def _leading_to(machine: Machine, targets: Iterable[int]) -> frozenset[int]:
     return frozenset(ahead)
 
 
-def count_words(machine: Machine, bits: int, owner: bool, limit: int = 2) -> tuple[bytes, ...]:
-    """Return up to `limit` different words (any bytes but NUL) on which `bits` are permitted, shortest first.
+def permitted_words(machine: Machine, bits: int, owner: bool, limit: int = 2) -> tuple[bytes, ...]:
+    """Return all words (any bytes but NUL) on which `bits` are permitted, shortest first, or `limit` if there are more.
 
-    Two are enough to know that a rule which should permit one path permits just that one.
+    So a rule that should permit one path permits just that one if the answer is that path alone.
     """
     targets = {state for state in range(machine.dfa.size) if machine.rights.allow(state, owner) & bits == bits}
     targets.discard(TRAP)
     ahead = _leading_to(machine, targets)
-    frontier: list[tuple[int, bytes]] = [(machine.start, b"")]
+    moves: dict[int, list[tuple[bytes, int]]] = {}
+    frontier = [(machine.start, b"")] if machine.start in ahead else []
     found: list[bytes] = []
-    length = 0
-    while frontier and len(found) < limit and length <= machine.dfa.size:
+    while frontier and len(found) < limit:
         found += [word for state, word in frontier if state in targets]
-        frontier = [
-            (following, word + bytes((byte,)))
-            for state, word in frontier
-            for byte in range(1, 256)
-            if (following := machine.dfa.step(state, byte)) in ahead
-        ][: limit + 1]
-        length += 1
+        following: list[tuple[int, bytes]] = []
+        for state, word in frontier:
+            if state not in moves:
+                row, classes = machine.dfa.row(state), machine.dfa.classes
+                pairs = [(bytes((byte,)), row[classes[byte]]) for byte in range(1, 256)]
+                moves[state] = [(byte, target) for byte, target in pairs if target in ahead]
+            following += [(target, word + byte) for byte, target in moves[state]]
+            if len(following) > limit:  # each leads to a word of its own, so these are enough
+                break
+        frontier = following[: limit + 1]
     return tuple(found[:limit])
