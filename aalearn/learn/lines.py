@@ -149,7 +149,7 @@ def _file_rules(group: Group, options: Options, execs: frozenset[bytes]) -> list
     dangerous = "m" in letters or not execs.isdisjoint(group.need.paths)
     for letter, seen in letters.items():
         owner = seen.owner and seen.count >= options.quorum.owner_events
-        if owner and letter not in "wa" and all(for_all(path) for path in group.need.paths):
+        if owner and all(for_all(path) for path in group.need.paths):
             owner = False
         parts.setdefault((owner, dangerous and letter in "wa"), {})[letter] = seen
     found = []

@@ -146,7 +146,9 @@ def needs_child(rule: Rule, shared: frozenset[bytes] = frozenset()) -> str:
 
 def for_all(path: bytes) -> bool:
     """Return whether a file is there for every user's reading, so that `owner` would only do harm."""
-    return _FOR_ALL.match(path) is not None or (_SYSTEM_READ.fullmatch(path) is not None and path[:6] != b"/proc/")
+    if _FOR_ALL.match(path) or _HARMLESS_WRITE.fullmatch(path):
+        return True
+    return _SYSTEM_READ.fullmatch(path) is not None and not path.startswith(b"/proc/")
 
 
 _FOR_ALL = regex(rb"/(?:usr|lib|lib32|lib64|libx32|bin|sbin|opt)/")

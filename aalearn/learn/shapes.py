@@ -103,7 +103,7 @@ _ROTATED = re.compile(rb"(.+\.log)\.[0-9]+(?:\.(?:gz|xz|bz2|zst))?")
 
 def _locale(seen: Mapping[bytes, frozenset[int]]) -> list[Family]:
     """Return the family of a locale's categories (`LC_CTYPE`, …): a program that sets its locale reads them all."""
-    names = sorted(name for name in seen if _CATEGORY.fullmatch(name))
+    names = sorted(name for name in seen if _CATEGORY.fullmatch(name) and name != b"LC_MESSAGES")  # that is a folder
     segment = (Literal(b"LC_"), Chars("A-Z"), Star())
     return [Family(segment, tuple(names), "categories of a locale")] if len(names) >= 4 else []
 

@@ -134,10 +134,11 @@ def _decide(
         reason = needs_child(rule, shared)
         if reason:
             return min((assess(rule).tier or 5) for rule in telling), f"it {reason}, which this profile does not"
-    if len(telling) <= FEW:
+    own = [rule for rule in telling if written_folder(rule) is None]
+    if len(own) <= FEW:
         count = f"{len(telling)} rules" if len(telling) != 1 else "one rule"
         return Transition(path, "ix", "", f"it adds {count} and no risk" if telling else "it adds no risk")
-    return 5, f"it needs {len(telling)} rules that this profile does not"
+    return 5, f"it needs {len(own)} rules that this profile does not"
 
 
 def _children(apart: Mapping[bytes, tuple[int, str]], taken: frozenset[bytes], limit: int) -> list[Transition]:
