@@ -43,8 +43,10 @@ def _object(kind: str, word: bytes) -> str | None:
     if kind == "signal":
         if len(word) < 2:
             return None
-        name = _SIGNALS.get(word[0]) if word[0] < _REALTIME else f"rtmin+{word[0] - _REALTIME}"
-        return None if name is None else f"{name} peer {shown(word[1:])}"
+        # a number that no rule can name stands for every signal: only a rule for all of them permits it
+        unnamed = "any signal"
+        name = _SIGNALS.get(word[0], unnamed) if word[0] < _REALTIME else f"rtmin+{word[0] - _REALTIME}"
+        return f"{name} peer {shown(word[1:])}"
     if kind in ("ptrace", "io_uring"):
         return f"peer {shown(word)}" if word else ("" if kind == "io_uring" else None)
     if kind == "sysv_mqueue":
