@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from aalearn.lifecycle.checking import Checked, Danger
     from aalearn.lifecycle.judge import Judge
     from aalearn.lifecycle.replay import Reply
+    from aalearn.policy.census import Census
     from aalearn.store import Store
 
 EXAMPLE = (
     "Examples: aalearn check /etc/apparmor.d/usr.sbin.nginx  |  "
     "aalearn check nginx.aa --log /var/log/audit/audit.log --root /"
 )
+_EXAMPLES = 3  # paths of an over-grant in the text; json has more
 _SHOWN = 50  # denials of one profile in the text; json has all
 
 
@@ -140,6 +142,13 @@ def _text(file: Path, one: Checked) -> str:
         lines.append(f"  … and {len(denied) - _SHOWN:,} more denied; --output json lists all")
     lines += [f"  unproved {_reply(reply)}" for reply in one.of(Fate.UNPROVED)[:_SHOWN]]
     lines += [f"  risky    {_danger(danger)}" for danger in one.dangers]
+    for block, census in one.censuses:
+        lines.append(
+            f"  open     {block}: {census.unread:,} of {count(census.paths, 'file')} may be read and never were "
+            f"({census.over_read:.2%}), {census.unwritten:,} written ({census.over_written:.2%})"
+        )
+        lines += [f"             w {shown(path)}" for path in census.unwritten_examples[:_EXAMPLES]]
+        lines += [f"             r {shown(path)}" for path in census.unread_examples[:_EXAMPLES]]
     return "\n".join(lines)
 
 
@@ -177,6 +186,23 @@ def _document(file: Path, one: Checked) -> dict[str, Any]:
             }
             for danger in one.dangers
         ],
+        "over_grant": [_census(block, census) for block, census in one.censuses],
+    }
+
+
+def _census(block: str, census: Census) -> dict[str, Any]:
+    return {
+        "block": block,
+        "files": census.paths,
+        "readable": census.readable,
+        "writable": census.writable,
+        "executable": census.executable,
+        "never_read": census.unread,
+        "never_written": census.unwritten,
+        "over_read": round(census.over_read, 6),
+        "over_written": round(census.over_written, 6),
+        "never_read_examples": [plain(path) for path in census.unread_examples],
+        "never_written_examples": [plain(path) for path in census.unwritten_examples],
     }
 
 

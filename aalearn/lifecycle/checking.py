@@ -10,9 +10,10 @@ from aalearn.lifecycle.replay import Fate, Replay, Reply
 from aalearn.model.event import Access
 from aalearn.model.text import shown
 from aalearn.policy.ask.base import Subject, numbers
+from aalearn.policy.census import Census, census_of_paths
 from aalearn.policy.observed import observed_of, used_capabilities
 from aalearn.policy.sensitive import watched
-from aalearn.policy.walks import Grants, Witness, bits_of, letters
+from aalearn.policy.walks import Grants, Observed, Witness, bits_of, letters
 
 _WORST_TIERS = (1, 2)
 _CAPABILITIES = tuple(sorted(numbers("capabilities").items()))
@@ -35,12 +36,16 @@ class Danger:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One top profile of a file against the learned events of that name; no `replies`: nothing was learned."""
+    """One top profile of a file against the learned events of that name; no `replies`: nothing was learned.
+
+    `censuses` are the over-grants of its blocks on the population, empty without one.
+    """
 
     profile: bytes
     complain: bool
     replies: tuple[Reply, ...]
     dangers: tuple[Danger, ...]
+    censuses: tuple[tuple[str, Census], ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -57,11 +62,17 @@ def check(loaded: Loaded, name: bytes, learned_as: bytes, accesses: Sequence[Acc
     subjects = loaded.subjects()
     replies = Replay(name, subjects).replies(learned_as, accesses, options)
     dangers: list[Danger] = []
+    censuses: list[tuple[str, Census]] = []
     for label, subject in sorted(subjects.items()):
         if label == name or label.startswith(name + b"//"):
-            dangers += _dangers(subject, [reply for reply in replies if reply.block == shown(label)])
+            own = [reply for reply in replies if reply.block == shown(label)]
+            dangers += _dangers(subject, own)
+            if options.population is not None and subject.file is not None:
+                accessed = dict(_observed(own).paths)
+                paths = sorted(options.population.paths())
+                censuses.append((shown(label), census_of_paths(subject.file, paths, accessed)))
     complain = any(profile.mode.name == "COMPLAIN" for profile in loaded.profiles if profile.name == name)
-    return Checked(name, complain, replies, tuple(sorted(dangers)))
+    return Checked(name, complain, replies, tuple(sorted(dangers)), tuple(censuses))
 
 
 def tops(loaded: Loaded) -> tuple[bytes, ...]:
@@ -69,13 +80,16 @@ def tops(loaded: Loaded) -> tuple[bytes, ...]:
     return tuple(sorted(top(loaded.names)))
 
 
+def _observed(replies: Sequence[Reply]) -> Observed:
+    return observed_of([(reply.event, reply.access.owner) for reply in replies])
+
+
 def _dangers(subject: Subject, replies: Sequence[Reply]) -> list[Danger]:
     """Return the risky grants of one block: sensitive files, write and execute, capabilities of tier 1 and 2."""
     block = shown(subject.name)
     found: list[Danger] = []
     if subject.file is not None:
-        seen = observed_of([(reply.event, reply.access.owner) for reply in replies])
-        plain, unused = Grants(subject.file), Grants(subject.file, seen)
+        plain, unused = Grants(subject.file), Grants(subject.file, _observed(replies))
         found += _summed(block, plain.sensitive(watched()), unused.sensitive(watched()))
         found += _summed(block, plain.write_execute(1), unused.write_execute(1))
     used = used_capabilities([reply.event for reply in replies])

@@ -16,7 +16,8 @@ def read_population(path: Path) -> tuple[Population, int]:
     """Return the population of a folder or list, and how many folders could not be read.
 
     A list has one absolute path a line (as `find / -xdev` prints them), or NUL between them (`find -print0`). Symbolic
-    links count as files and are not followed. Raises UsageError when there is neither folder nor list.
+    links are neither followed nor counted: the kernel sees what they lead to. Raises UsageError when there is neither
+    folder nor list.
     """
     try:
         if path.is_dir():
@@ -46,6 +47,8 @@ class _Walk:
                 with os.scandir(self.root + inner + b"/") as entries:
                     for entry in entries:
                         path = inner + b"/" + entry.name
+                        if entry.is_symlink():
+                            continue
                         if not entry.is_dir(follow_symlinks=False):
                             yield path
                         elif path not in _SKIPPED:

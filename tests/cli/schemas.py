@@ -1,0 +1,91 @@
+"""What the JSON of each command must look like: enough to notice a change that would break a reader."""
+
+from typing import Any
+
+RULE = {
+    "block": str,
+    "rule": str,
+    "kind": str,
+    "state": str,
+    "comments": [str],
+    "events": int,
+    "accesses": int,
+    "runs": int,
+    "first": str,
+    "last": str,
+    "programs": [str],
+    "nodes": [str],
+    "verdicts": [str],
+    "trusted": bool,
+    "record": str,
+}
+WAITING = {"block": str, "rule": str, "tier": int, "reasons": [str], "runs": int, "active": bool}
+NOTE = {"level": str, "text": str}
+PROOF = {
+    "schema": int,
+    "proved": bool,
+    "parser": str,
+    "abi": str,
+    "features": str,
+    "features_source": str,
+    "sha256": str,
+    "text_sha256": str,
+    "counts": dict,
+    "invariants": [{"number": int, "title": str, "holds": bool, "findings": list}],
+}
+SUGGEST = {
+    "schema": int,
+    "profile": str,
+    "form": str,
+    "file": (str, type(None)),
+    "proved": bool,
+    "text": (str, type(None)),
+    "rules": [RULE],
+    "review": [WAITING],
+    "withheld": [WAITING],
+    "notes": [NOTE],
+    "proof": PROOF,
+}
+EXPLAIN = {"schema": int, "profile": str, "rules": [RULE], "notes": [NOTE]}
+REVIEW = {"schema": int, "profile": str, "waiting": [WAITING]}
+REPLY = {"block": str, "event": str, "why": str, "events": int, "record": str}
+CHECK = {
+    "schema": int,
+    "results": [
+        {
+            "file": str,
+            "profile": str,
+            "complain": bool,
+            "accesses": int,
+            "counts": dict,
+            "denied": [REPLY],
+            "unproved": [REPLY],
+            "risky": [{"block": str, "what": str, "permissions": str, "example": str, "why": str, "used": bool}],
+            "over_grant": list,
+        }
+    ],
+}
+GRANT = {"kind": str, "permissions": str, "object": str}
+DIFF = {
+    "schema": int,
+    "a": str,
+    "b": str,
+    "changes": [{"profile": str, "state": str, "gained": [GRANT], "lost": [GRANT]}],
+}
+
+
+def fits(value: Any, shape: Any, where: str = "document") -> None:
+    """Assert that a value has a shape: a type, a tuple of types, a list of one shape, or a dict of shapes."""
+    if isinstance(shape, dict):
+        assert isinstance(value, dict), where
+        for name, inner in shape.items():
+            assert name in value, f"{where}.{name} is missing"
+            fits(value[name], inner, f"{where}.{name}")
+        if "schema" in shape:
+            assert value["schema"] == 1
+    elif isinstance(shape, list):
+        assert isinstance(value, list), where
+        for at, inner in enumerate(value):
+            fits(inner, shape[0], f"{where}[{at}]")
+    else:
+        assert isinstance(value, shape), f"{where} is {type(value).__name__}"
