@@ -5,7 +5,7 @@ the store's ledgers hold; afterwards the owner calls `clear` (or drops it). When
 as they were, and may be committed again.
 
     ledger = store.ledger(node)                       # claims the writer's place; StoreError names who holds it
-    if ledger.add(serial, mark_of(digest, pid, time)):
+    if ledger.add(serial, mark_of(fold(digest), pid, time)):
         tally = batch.tallies.get(key) or batch.tallies.setdefault(key, Tally())
         tally.see(time, comm, run_key, node, trusted, raw_line)
     batch.positions[source] = chunk.position
@@ -46,7 +46,7 @@ class RunKey(NamedTuple):
 
 @dataclass(slots=True)
 class RunRow:
-    """The times (ms) of a run's first and last event so far, and its program.
+    """The times (ms) of a run's first and last event so far, and the program of the first (of several, the least).
 
     `fresh`: it is known to begin here (an exec into the profile, another boot): what the pid did before is another run.
     """
@@ -139,10 +139,11 @@ class Batch:
         row = self.runs.get(key)
         if row is None:
             self.runs[key] = RunRow(time, time, program, fresh)
-        elif time > row.end:
-            row.end = time
-        elif time < row.start:
-            row.start = time
+            return
+        if (time, program) < (row.start, row.program):
+            row.start, row.program = time, program
+        row.end = max(row.end, time)
+        row.fresh |= fresh
 
     def weight(self) -> int:
         """Return about how many rows this will write."""

@@ -5,9 +5,10 @@ A need begins with three bytes: form, verdict, owner. The label has a column of 
 length instead. Both are exact, and each need has one form only, so that bytes can be compared and hashed.
 """
 
+import struct
 from collections.abc import Iterable
 from hashlib import blake2b
-from struct import Struct, pack, unpack
+from struct import Struct, pack, unpack_from
 from typing import Final
 
 from aalearn.model.errors import StoreError
@@ -100,22 +101,21 @@ def encode_need(need: Event, owner: bool | None) -> bytes:
 
 def decode_need(label: bytes, blob: bytes) -> tuple[Event, bool | None]:
     """Return the event and its owner. Raises StoreError when the bytes are none of ours."""
-    if len(blob) < 3 or blob[1] >= len(VERDICTS) or blob[2] > 2:
-        raise StoreError("the store is damaged: an access can't be read; restore it from a copy")
-    form, verdict, owner, rest = blob[0], VERDICTS[blob[1]], _OWNERS[blob[2]], blob[3:]
-    if form == _PLAIN:
-        head, *values = rest.split(b"\0")
-        operation, keys = _names(head)
-    elif form == _COUNTED:
-        parts = list(_parts(rest)) or [b""]
-        operation = to_str(parts[0])
-        keys = tuple(to_str(part) for part in parts[1::2])
-        values = parts[2::2]
-    else:
-        raise StoreError("the store is damaged: an access has an unknown form; restore it from a copy")
-    if len(keys) != len(values):
-        raise StoreError("the store is damaged: an access is incomplete; restore it from a copy")
-    return Event(verdict, operation, label, tuple(zip(keys, values, strict=True))), owner
+    try:
+        form, verdict, owner = blob[0], VERDICTS[blob[1]], _OWNERS[blob[2]]
+        if form == _PLAIN:
+            head, *values = blob[3:].split(b"\0")
+            operation, keys = _names(head)
+        elif form == _COUNTED:
+            parts = list(_parts(blob, 3))
+            operation = to_str(parts[0])
+            keys = tuple(to_str(part) for part in parts[1::2])
+            values = parts[2::2]
+        else:
+            raise StoreError("the store is damaged: an access has an unknown form; restore it from a copy")
+        return Event(verdict, operation, label, tuple(zip(keys, values, strict=True))), owner
+    except (IndexError, ValueError, struct.error):
+        raise StoreError("the store is damaged: an access can't be read; restore it from a copy") from None
 
 
 def _names(head: bytes) -> tuple[str, tuple[str, ...]]:
@@ -128,13 +128,14 @@ def _names(head: bytes) -> tuple[str, tuple[str, ...]]:
     return known
 
 
-def _parts(data: bytes) -> Iterable[bytes]:
-    place = 0
+def _parts(data: bytes, place: int) -> Iterable[bytes]:
+    """Yield the counted parts. Raises struct.error or ValueError where they are cut off."""
     while place < len(data):
-        if place + 4 > len(data) or place + 4 + (size := unpack("<I", data[place : place + 4])[0]) > len(data):
-            raise StoreError("the store is damaged: an access is cut off; restore it from a copy")
-        yield data[place + 4 : place + 4 + size]
+        (size,) = unpack_from("<I", data, place)
         place += 4 + size
+        if place > len(data):
+            raise ValueError(size)
+        yield data[place - size : place]
 
 
 def identity(label: int, need: bytes) -> bytes:

@@ -45,7 +45,7 @@ labels = Table(
 
 nodes = Table("nodes", metadata, _id(), Column("name", LargeBinary, nullable=False))
 
-# What is merged is merged in Python (`codec.State`), under the writer's lock: a column less is a quarter of a microsecond.
+# What is merged is merged in Python (`state.State`) under the lock: a column less is a quarter of a microsecond a row.
 accesses = Table(
     "accesses",
     metadata,
@@ -58,7 +58,7 @@ accesses = Table(
     UniqueConstraint("label", "digest", name="accesses_by_digest"),
 )
 
-# What `status` shows, kept up with each commit so that it needn't walk all accesses; its states have no programs or runs.
+# What `status` shows, kept up with each commit so that it needn't walk all accesses. No programs or runs in it.
 totals = Table(
     "totals",
     metadata,

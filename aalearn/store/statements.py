@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ClauseElement, ColumnElement, Connection, Dialect, Table, bindparam, case, or_, select
+from sqlalchemy import ClauseElement, ColumnElement, Connection, Dialect, Table, and_, bindparam, case, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from aalearn.store import schema
 
 Rows = Sequence[tuple[Any, ...]]
-# From (the stored column, the new one) to what shall stand there.
-Join = Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]]
+Columns = ReadOnlyColumnCollection[str, Any]
+# From (the name of a column, what is stored, what is new) to what shall stand there.
+Join = Callable[[str, Columns, Columns], ColumnElement[Any]]
 
 # How many digests one look-up asks for.
 ASKED = 500
@@ -37,24 +39,32 @@ class Statement:
             connection.exec_driver_sql(self.sql, list(rows))
 
 
-def _add(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
-    return old + new
+def _add(name: str, old: Columns, new: Columns) -> ColumnElement[Any]:
+    total: ColumnElement[Any] = old[name] + new[name]
+    return total
 
 
-def _least(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((new < old, new), else_=old)
+def _least(name: str, old: Columns, new: Columns) -> ColumnElement[Any]:
+    return case((new[name] < old[name], new[name]), else_=old[name])
 
 
-def _most(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((new > old, new), else_=old)
+def _most(name: str, old: Columns, new: Columns) -> ColumnElement[Any]:
+    return case((new[name] > old[name], new[name]), else_=old[name])
 
 
-def _new(_: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
-    return new
+def _new(name: str, _: Columns, new: Columns) -> ColumnElement[Any]:
+    column: ColumnElement[Any] = new[name]
+    return column
 
 
-def _either(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
-    return or_(old, new)
+def _either(name: str, old: Columns, new: Columns) -> ColumnElement[Any]:
+    return or_(old[name], new[name])
+
+
+def _at_start(name: str, old: Columns, new: Columns) -> ColumnElement[Any]:
+    """The value that belongs to the earlier `start`; of the same start, the least."""
+    earlier = or_(new.start < old.start, and_(new.start == old.start, new[name] < old[name]))
+    return case((earlier, new[name]), else_=old[name])
 
 
 def _upsert(dialect: Dialect, table: Table, key: Sequence[str], joins: Mapping[str, Join]) -> Statement:
@@ -65,7 +75,7 @@ def _upsert(dialect: Dialect, table: Table, key: Sequence[str], joins: Mapping[s
     if not joins:
         return Statement(insert.on_conflict_do_nothing(index_elements=list(key)), dialect, columns)
     new = insert.excluded
-    changes: dict[str, Any] = {name: join(table.c[name], new[name]) for name, join in joins.items()}
+    changes: dict[str, Any] = {name: join(name, table.c, new) for name, join in joins.items()}
     return Statement(insert.on_conflict_do_update(index_elements=list(key), set_=changes), dialect, columns)
 
 
@@ -77,7 +87,8 @@ class Statements:
         self.nodes = _upsert(dialect, schema.nodes, ["id"], {})
         self.accesses = _upsert(dialect, schema.accesses, ["label", "digest"], {"state": _new, "sample": _new})
         self.totals = _upsert(dialect, schema.totals, ["label", "verdict"], {"accesses": _add, "state": _new})
-        self.runs = _upsert(dialect, schema.runs, ["id"], {"start": _least, "end": _most, "fresh": _either})
+        span: dict[str, Join] = {"start": _least, "end": _most, "program": _at_start, "fresh": _either}
+        self.runs = _upsert(dialect, schema.runs, ["id"], span)
         self.ledger = _upsert(dialect, schema.ledger, ["node", "block"], {"marks": _new})
         self.positions = _upsert(dialect, schema.positions, ["id"], {"position": _new})
         self.counters = _upsert(dialect, schema.counters, ["id"], {"value": _add})
