@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aalearn.model.event import Event
-from aalearn.model.pattern import Alt, Chars, Literal, Pattern, Star, Token
+from aalearn.model.pattern import Alt, Chars, Deep, Literal, Pattern, Star, Token
 from aalearn.policy.ask.base import numbers
 from aalearn.policy.ask.files import needed
 from aalearn.policy.permissions import May
-from aalearn.policy.walks import ALL, Observed
+from aalearn.policy.walks import ALL, Observed, bits_of
 from aalearn.rules import kind_of
 
 # Segments whose digits name a process or a moment and not another thing: one of them seen is all of them seen.
@@ -23,25 +23,31 @@ _MOMENT: Final[tuple[Token, ...]] = (  # kubelet's ..YYYY_MM_DD_hh_mm_ss.N
     *((Literal(b"_"), _PAIR) * 5),
     *(Literal(b"."), Chars("0-9"), Star()),
 )
+# apparmor_parser gives profiles with hats or change_profile rules access to these (its profile.cc); the star also
+# matches "sys", and /proc/sys is sensitive, but there is no /proc/sys/attr.
+_IMPLIED: Final = Pattern.of(Literal(b"/proc/"), Star(), Literal(b"/attr/"), Deep())
 _CAPABILITIES: Final = numbers("capabilities")
 
 
 def observed_of(events: Iterable[tuple[Event, bool | None]], vouched: Sequence[tuple[Pattern, int]] = ()) -> Observed:
     """Return the paths that events used, with the bits used; numbers of processes stand for any such number.
 
-    `vouched` are further patterns with bits.
+    `vouched` are further patterns with bits. What the compiler itself adds for change_hat and change_profile counts
+    too.
     """
     paths: dict[bytes, int] = {}
-    patterns: dict[Pattern, int] = dict(vouched)
+    patterns: dict[Pattern, int] = {_IMPLIED: bits_of("rw")}
+    for pattern, bits in vouched:
+        patterns[pattern] = patterns.get(pattern, 0) | bits
     for event, _ in events:
         name = event.get("name")
         if not name or kind_of(event) not in ("file", "link"):
             continue
         bits = used_bits(event)
         paths[name] = paths.get(name, 0) | bits
-        pattern = _typed(name)
-        if pattern is not None:
-            patterns[pattern] = patterns.get(pattern, 0) | bits
+        typed = _typed(name)
+        if typed is not None:
+            patterns[typed] = patterns.get(typed, 0) | bits
     return Observed(tuple(sorted(paths.items())), tuple(sorted(patterns.items())))
 
 
