@@ -31,14 +31,21 @@ class FileSource:
     """One file of records; it stays open, so that it may be renamed or deleted meanwhile."""
 
     def __init__(self, name: str, file: BinaryIO, origin: Origin) -> None:
-        """Look at the first bytes of `file` (open, seekable). Raises BadInput when they are damaged already."""
+        """Look at the first bytes of `file` (open, seekable; it is the source's from now on, even if this fails).
+
+        Raises BadInput when they are damaged already.
+        """
         self.name = name
         self._file = file
         self._origin = origin
         status = os.fstat(file.fileno())
         self.size: int | None = status.st_size
-        self.packed = compressed.kind_of(file.read(8))
-        head = self._head()
+        try:
+            self.packed = compressed.kind_of(file.read(8))
+            head = self._head()
+        except BaseException:
+            file.close()
+            raise
         self.kind = sniff.kind_of(head)
         self.begin = sniff.first_time(head)
         self.changed = int(status.st_mtime * 1000)
@@ -82,12 +89,13 @@ class FileSource:
 class StreamSource:
     """Standard input or a pipe. Compressed data and journal files are first put aside in a temporary file."""
 
-    def __init__(self, name: str, file: IO[bytes], origin: Origin) -> None:
-        """Take `file`, which need not be seekable and stays the caller's."""
+    def __init__(self, name: str, file: IO[bytes], origin: Origin, *, owned: bool = False) -> None:
+        """Take `file`, which need not be seekable; `close` closes it if it is `owned`."""
         self.name = name
         self.size: int | None = None
         self._file = file
         self._origin = origin
+        self._owned = owned
         self._aside: Source | None = None
         self._head = b""
         self._kind = Kind.OTHER
@@ -138,6 +146,8 @@ class StreamSource:
             yield from chunks_of(cut, self.name, self._origin, offset, offset)
 
     def close(self) -> None:
-        """Remove what was put aside."""
+        """Remove what was put aside, and close the stream if it is this source's own."""
         if self._aside is not None:
             self._aside.close()
+        if self._owned:
+            self._file.close()

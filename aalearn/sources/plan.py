@@ -92,7 +92,7 @@ def _single(path: Path, origin: Origin, found: list[tuple[tuple[int, int, str], 
     name = str(path.absolute())
     file, mode = _open(path)
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or (stat.S_ISCHR(mode) and file.isatty()):
-        found.append(((_LAST, 0, name), StreamSource(name, file, origin)))
+        found.append(((_LAST, 0, name), StreamSource(name, file, origin, owned=True)))
         return
     if not stat.S_ISREG(mode):
         file.close()
