@@ -69,9 +69,7 @@ def envelope_grammar(quoted: bool) -> pp.ParserElement:
     """Return the grammar of the envelopes whose body stands free, or (`quoted`) in msg='…'. It yields tokens."""
     when = _rule("when", ISO.element() | UNIX.element() | FULL.element() | BSD.element() | PRINTK.element())
     ring = _rule("ring stamp", PRINTK.element() | CTIME.element())
-    syslog = _rule(
-        "syslog", when + HOST.element() + TAG.element() + pp.Opt(PRINTK.element())
-    )
+    syslog = _rule("syslog", when + HOST.element() + TAG.element() + pp.Opt(PRINTK.element()))
     dmesg = _rule("dmesg", pp.Opt(FACILITY.element()) + (ring | ISO.element()))
     header = _rule("header", RFC5424.element() | syslog | dmesg | DEVKMSG.element())
     node = pp.Opt(NODE.element())

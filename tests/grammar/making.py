@@ -41,8 +41,9 @@ class Wrap:
 
 _A = b"audit(1795452373.207:644): "
 _K = b"type=1400 " + _A
+_U = b"type=USER_AVC msg=" + _A
 _H = b"pid=410 uid=101 auid=4294967295 ses=4294967295 "
-_T = b" exe=\"/usr/bin/dbus-daemon\" sauid=101 hostname=? addr=? terminal=?'"
+_T = b' exe="/usr/bin/dbus-daemon" sauid=101 hostname=? addr=? terminal=?\''
 
 
 def _wraps() -> tuple[Wrap, ...]:
@@ -97,19 +98,19 @@ def _wraps() -> tuple[Wrap, ...]:
         Wrap("journalctl iso", b"2026-11-23T15:00:00+0100 host audit[3483]: AVC ", time=1795442400000, serial=0),
         Wrap("journalctl unix", b"1795452373.207123 host audit[3483]: AVC ", serial=0),
         Wrap("CRI", b"2026-11-23T15:00:00.123456789Z stderr F [  1.5] audit: " + _K, transport="cri"),
-        Wrap("CRI, syslog", b"2026-11-23T15:00:00.1Z stdout F Nov 23 15:00:00 h kernel: audit: " + _K, transport="cri"),
+        Wrap("CRI, syslog", b"2026-11-23T15:00:00Z stdout F Nov 23 15:00:00 h kernel: audit: " + _K, transport="cri"),
         Wrap("CRI, auditd", b"2026-11-23T15:00:00.123456789Z stdout F type=AVC msg=" + _A, transport="cri"),
-        Wrap("USER_AVC", b"type=USER_AVC msg=" + _A + _H + b"msg='", _T, "user_avc", user=True),
-        Wrap("USER_AVC, subj", b"type=USER_AVC msg=" + _A + _H + b"subj=dbus (enforce) msg='", _T, "user_avc", user=True),
-        Wrap("USER_AVC, subj =", b"type=USER_AVC msg=" + _A + _H + b"subj==unconfined msg='", _T, "user_avc", user=True),
-        Wrap("USER_AVC, rich", b"type=USER_AVC msg=" + _A + _H + b"msg='", _T + b'\x1dUID="m"', "user_avc", user=True),
-        Wrap("USER_AVC, user", b"type=USER_AVC msg=" + _A + b"user pid=1 uid=2 auid=3 msg='", _T, "user_avc", user=True),
+        Wrap("USER_AVC", _U + _H + b"msg='", _T, "user_avc", user=True),
+        Wrap("USER_AVC, subj", _U + _H + b"subj=dbus (enforce) msg='", _T, "user_avc", user=True),
+        Wrap("USER_AVC, subj =", _U + _H + b"subj==unconfined msg='", _T, "user_avc", user=True),
+        Wrap("USER_AVC, rich", _U + _H + b"msg='", _T + b'\x1dUID="m"', "user_avc", user=True),
+        Wrap("USER_AVC, user", _U + b"user pid=1 uid=2 auid=3 msg='", _T, "user_avc", user=True),
         Wrap("1107", b"type=1107 msg=" + _A + _H + b"msg='", _T, "user_avc", user=True),
         Wrap(
-            "USER_AVC, old tail", b"type=USER_AVC msg=" + _A + _H + b"msg='",
+            "USER_AVC, old tail", _U + _H + b"msg='",
             b" exe=\"/bin/dbus-daemon\" (sauid=103, hostname=?, addr=?, terminal=?)'", "user_avc", user=True,
         ),
-        Wrap("journalctl USER_AVC", b"Nov 23 15:00:00 h audit[41]: USER_AVC " + _H + b"msg='", _T, "syslog", 0, 0, user=True),
+        Wrap("journalctl USER", b"Nov  3 15:00:00 h audit: USER_AVC " + _H + b"msg='", _T, time=0, serial=0, user=True),
         Wrap("journald USER_AVC", b"USER_AVC " + _H + b"subj=x msg='", _T, "journal", 0, 0, user=True),
         Wrap("syslog dbus", b"Jul 31 17:10:35 host dbus[1692]: ", time=0, serial=0),
         Wrap("syslog dbus-daemon", b"Jul 31 17:10:35 host dbus-daemon[1692]: ", time=0, serial=0),
@@ -126,9 +127,9 @@ WRAPS = _wraps()
 
 # Values that try to be something else than a value.
 HOSTILE = (
-    b"/x pid=1 ", b'/x" pid=1 comm="y', b"/x\nr,\n/etc/shadow\trw,\n", b"/trail\\", b"/a'b", b"/a\x1dFSUID", b"ABCD", b"41",
-    b"(null)", b"/x\r", b"/caf\xc3\xa9", b"/\xff\xfe", b'apparmor="DENIED" operation="open"', b"/a,b", b"//null-", b"@{HOME}",
-    b"/x=y z=1", b"\x00", b"/%s", b"/x\\", b"none", b"?", b"@", b'"', b"F" * 7,
+    b"/x pid=1 ", b'/x" pid=1 comm="y', b"/x\nr,\n/etc/shadow\trw,\n", b"/trail\\", b"/a'b", b"/a\x1dFSUID", b"ABCD",
+    b"41", b"(null)", b"/x\r", b"/caf\xc3\xa9", b"/\xff\xfe", b'apparmor="DENIED" operation="open"', b"//null-",
+    b"@{HOME}", b"/x=y z=1", b"\x00", b"/%s", b"/x\\", b"none", b"?", b"@", b'"', b"F" * 7,
 )  # fmt: skip
 
 names = st.one_of(st.binary(min_size=1, max_size=40), st.sampled_from(HOSTILE), st.text(min_size=1).map(str.encode))

@@ -64,7 +64,8 @@ def test_every_real_record_is_read_or_counted() -> None:
         kinds[kind] = kinds.get(kind, 0) + 1
     assert kinds["record"] > 1300
     assert "malformed" not in kinds
-    assert kinds["truncated"] == sum(len(line) >= 1021 for line in REAL.read_bytes().splitlines() if b"audit: type=1400" in line[:20])
+    kmsg = [line for line in REAL.read_bytes().splitlines() if b"audit: type=1400" in line[:20]]
+    assert kinds["truncated"] == sum(len(line) >= 1021 for line in kmsg)
 
 
 @given(bodies(), st.sampled_from(WRAPS))
@@ -83,7 +84,10 @@ def test_shapes_are_the_grammar_on_made_lines(made: tuple[bytes, dict[bytes, byt
 @given(names, names, names)
 @example(*HOSTILE[:3])
 def test_any_bytes_come_back_exactly(name: bytes, comm: bytes, peer: bytes) -> None:
-    body = b'apparmor="ALLOWED" operation="signal" profile=%s name=%s pid=5 comm=%s requested_mask="send" signal=term peer=%s'
+    body = (
+        b'apparmor="ALLOWED" operation="signal" profile=%s name=%s pid=5 comm=%s '
+        b'requested_mask="send" signal=term peer=%s'
+    )
     seen = agree(AVC + body % (untrusted(peer), untrusted(name), untrusted(comm), untrusted(peer)))
     assert isinstance(seen, Sighting)
     event = seen.entry.event
@@ -103,7 +107,13 @@ def test_abstract_addresses_come_back_exactly(name: bytes) -> None:
 @given(st.binary(max_size=300), st.sampled_from(WRAPS), bodies(), st.integers(0, 400))
 def test_no_bytes_do_harm(junk: bytes, wrap: Wrap, made: tuple[bytes, dict[bytes, bytes], int], at: int) -> None:
     line = wrap.line(made[0])
-    for text in (junk, b'apparmor="' + junk, wrap.head + junk, line[:at] + junk + line[at:], AVC + b'apparmor="ALLOWED"' + junk):
+    for text in (
+        junk,
+        b'apparmor="' + junk,
+        wrap.head + junk,
+        line[:at] + junk + line[at:],
+        AVC + b'apparmor="ALLOWED"' + junk,
+    ):
         agree(text.replace(b"\n", b""))
 
 
@@ -129,7 +139,8 @@ def test_a_cut_line_is_never_a_record_unless_only_the_last_number_was_cut(at: in
         b'apparmor="ALLOWED" operation="open" profile="p" name=2F6120',
         b'apparmor="ALLOWED" operation="open" profile="p" name="/a" pid=',
         b'apparmor="ALLOWED" operation="open" profile="p" name="/a" pid=7 comm="cat"',
-        b'apparmor="ALLOWED" operation="open" profile="p" name="/a" pid=7 comm="cat" requested_mask="r" denied_mask="r"',
+        b'apparmor="ALLOWED" operation="open" profile="p" name="/a" pid=7 comm="cat" '
+        b'requested_mask="r" denied_mask="r"',
         b'apparmor="ALLOWED" operation="open" name="/a" pid=7 comm="cat" requested_mask="r" fsuid=0 ouid=0',
         b'apparmor="ALLOWED" operation="link" profile="p" name="/a" pid=7 comm="c" requested_mask="l" fsuid=0 ouid=0',
         b'apparmor="ALLOWED" operation="create" profile="p" pid=7 comm="cat" family="inet" sock_type="raw" protocol=1',
@@ -147,7 +158,9 @@ def test_torn_records_are_a_counted_loss(body: bytes) -> None:
 
 @pytest.mark.parametrize(("head", "limit"), [(b"audit: type=1400 audit(1795452373.207:644): ", 1021), (AVC, 8970 + 13)])
 def test_records_at_the_writer_s_limit_were_cut(head: bytes, limit: int) -> None:
-    rest = b'apparmor="ALLOWED" operation="mkdir" profile="p" name="/%s" pid=7 comm="c" requested_mask="c" fsuid=0 ouid=0'
+    rest = (
+        b'apparmor="ALLOWED" operation="mkdir" profile="p" name="/%s" pid=7 comm="c" requested_mask="c" fsuid=0 ouid=0'
+    )
     room = limit - len(head) - len(rest) + 2
     for size, cut in ((room - 1, False), (room, True), (room + 1, True)):
         line = head + rest % (b"a" * size)
@@ -159,7 +172,7 @@ def test_records_at_the_writer_s_limit_were_cut(head: bytes, limit: int) -> None
     "body",
     [
         b'apparmor="NOVERDICT" operation="open" profile="p"',
-        b'apparmor="ALLOWED" operation="open" profile="p" name="/a" name="/b" pid=7 comm="c" requested_mask="r" fsuid=0 ouid=0',
+        b'apparmor="ALLOWED" operation="open" profile="p" name="/a" name="/b" pid=7 comm="c" fsuid=0 ouid=0',
         b'apparmor="ALLOWED" operation="open" profile="p" name="/x" r,\t/etc/shadow" pid=7 comm="c" fsuid=0 ouid=0',
         b'apparmor="ALLOWED" operation="open" profile="p" pid=x comm="c"',
         b'apparmor="ALLOWED" operation="open" profile="p" pid=99999999999 comm="c"',
@@ -176,7 +189,10 @@ def test_malformed_bodies_are_counted(body: bytes) -> None:
 
 def test_one_value_said_twice_is_one_value() -> None:
     """Kernels name the profile twice where loading it fails."""
-    body = b'apparmor="STATUS" info="failed to unpack" error=-71 profile="unconfined" name="n" pid=5 comm="c" name="n" offset=61'
+    body = (
+        b'apparmor="STATUS" info="failed to unpack" error=-71 profile="unconfined" '
+        b'name="n" pid=5 comm="c" name="n" offset=61'
+    )
     seen = agree(AVC + body)
     assert isinstance(seen, Sighting)
     assert seen.entry.event.fields == (
@@ -218,7 +234,11 @@ def test_lines_that_differ_in_pid_time_and_serial_share_an_entry() -> None:
 
 def test_a_line_of_100_megabytes_costs_no_more_than_a_search() -> None:
     lines = Lines()
-    for line in (AVC + b'apparmor="ALLOWED" name="' + b"a" * 100_000_000, b"a" * 100_000_000, AVC + b" pid=1" * 16_000_000):
+    for line in (
+        AVC + b'apparmor="ALLOWED" name="' + b"a" * 100_000_000,
+        b"a" * 100_000_000,
+        AVC + b" pid=1" * 16_000_000,
+    ):
         begun = clock.process_time()
         seen = lines.read(line)
         assert isinstance(seen, Aside)
@@ -255,7 +275,7 @@ def test_companions_and_others_are_shared_values() -> None:
 def test_alternatives_of_the_grammar_never_fit_the_same_text(
     made: tuple[bytes, dict[bytes, bytes], int], wrap: Wrap, name: bytes
 ) -> None:
-    """The law that makes shapes exact: of the extractors of all pieces that may stand at one place, one fits at most."""
+    """The law that makes shapes exact: of all pieces that may stand at one place, one fits at most."""
     line = wrap.line(made[0] + b' name2="' + name.replace(b'"', b"") + b'"').replace(b"\n", b"")
     text = line.decode("latin-1")
     met = trail(line)
@@ -270,7 +290,9 @@ def test_alternatives_of_the_grammar_never_fit_the_same_text(
             key = token.text[:-1]
         if token.terminal in VALUES and key in special - {"pid"}:
             among = {"null", "hex", "word"} | ({"abstract", "other quoted"} if key.endswith("addr") else {"quoted"})
-            fits = [one for one in VALUES if one.name in among and re.compile(one.pattern, re.DOTALL).match(text, token.at)]
+            fits = [
+                one for one in VALUES if one.name in among and re.compile(one.pattern, re.DOTALL).match(text, token.at)
+            ]
             assert fits == [token.terminal]
 
 
