@@ -183,8 +183,9 @@ def _learned(judged: Sequence[Judged], gathered: Gathered) -> tuple[Learned, ...
     active: dict[tuple[str, int], list[Rule]] = {}
     for rule in judged:
         standing = rule.state in (State.ACTIVE, State.REVIEW)
+        narrowed = rule.rule != rule.draft.rule  # a person decided: the owner alone
         for at in rule.draft.items:
-            if standing:
+            if standing and not (narrowed and gathered.items[at].access.owner is not True):
                 active.setdefault((rule.block, at), []).append(rule.rule)
             else:
                 inactive.add((rule.block, at))
