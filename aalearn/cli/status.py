@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aalearn.cli import learning
 from aalearn.cli.completion import profile_names
 from aalearn.cli.face import Face, face_of, known_profile
 from aalearn.cli.output import count, day_and_time, moment, plain, table
+from aalearn.model.errors import NotExpressible
 from aalearn.model.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aalearn.model.event import Access
     from aalearn.store import Store
     from aalearn.store.readings import Loss, ProfileSummary, Status
 
@@ -71,13 +74,16 @@ def _one(face: Face, store: Store, name: bytes) -> None:
     summary = next(summary for summary in store.profiles() if summary.name == name)
     losses = [loss for loss in store.losses() if _inside(loss, summary)]
     timeline = [row for row in store.timeline() if row.profile == name or row.profile.startswith(name + b"//")]
-    programs = sorted({program for access in store.accesses(name) for program in access.programs})
+    accesses = store.accesses(name)
+    programs = sorted({program for access in accesses for program in access.programs})
+    readiness, sentence = _readiness(face, store, name, accesses, losses)
     document = {
         "schema": 1,
         **_summary(summary),
         "programs": [plain(program) for program in programs],
         "losses_in_time": [_loss(loss) for loss in losses],
         "timeline": [_status(row) for row in timeline],
+        "readiness": readiness,
         "decisions": len(store.decisions(name)),
         "revisions": len(store.revisions(name)),
     }
@@ -89,8 +95,40 @@ def _one(face: Face, store: Store, name: bytes) -> None:
         f"time       {day_and_time(summary.first)} to {day_and_time(summary.last)} UTC",
         f"programs   {', '.join(shown(program) for program in programs) or '-'}",
         f"sources    {'kernel records only' if summary.trusted else 'some can be written by programs (untrusted)'}",
+        f"state      {sentence}",
     ]
     face.emit(document, "\n".join([*lines, *_loss_lines(losses)]))
+
+
+def _readiness(
+    face: Face, store: Store, name: bytes, accesses: Sequence[Access], losses: Sequence[Loss]
+) -> tuple[dict[str, Any] | None, str]:
+    """Return how far learning has come, as plain values and as one sentence. Time stops at the last event."""
+    from aalearn.learn.convergence import Loss as Lost
+    from aalearn.learn.convergence import converge
+    from aalearn.learn.synthesis import synthesize
+    from aalearn.model.target import Target
+
+    options = learning.options(face, store, name, learning.Choice(), Target())
+    try:
+        synthesis = synthesize(name, accesses, options)
+    except NotExpressible as error:
+        return None, f"can't be learned: {error}"
+    found = converge(synthesis, accesses, [Lost(loss.time, loss.kind, loss.amount) for loss in losses])
+    values = {
+        "ready": found.ready,
+        "sentence": found.sentence,
+        "reasons": list(found.reasons),
+        "rules": found.rules,
+        "runs": found.runs,
+        "coverage": round(found.coverage, 6),
+        "new_rules_a_run": round(found.new_rules, 6),
+        "unseen_rules_at_least": round(found.unseen, 3),
+        "last_new_rule": moment(found.last_new),
+        "quiet_days": round(found.quiet_days, 3),
+        "waiting": found.waiting,
+    }
+    return values, found.sentence
 
 
 def _inside(loss: Loss, summary: ProfileSummary) -> bool:

@@ -114,9 +114,12 @@ def test_status_of_one_profile(aalearn: Face, learned: Callable[[str], Path]) ->
     assert document["events"] == document["verdicts"]["ALLOWED"]
     assert document["programs"] == ["redis-server"]
     assert document["losses_in_time"] == []
+    assert document["readiness"]["ready"] is False
+    assert "1 run" in document["readiness"]["sentence"]
     text = aalearn("--db", db, "status", "redis").out
     assert "redis-server" in text
     assert "2026-11-23" in text
+    assert document["readiness"]["sentence"] in text
 
 
 def test_an_unknown_profile_is_told_with_the_nearest(aalearn: Face, learned: Callable[[str], Path]) -> None:
