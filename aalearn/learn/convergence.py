@@ -1,8 +1,8 @@
 """When is learning finished: coverage of the window, what the next run will bring, and what keeps it from being ready.
 
 The sampling unit is a run (one process start on one node), the species is a *generalised* rule: raw events never
-converge. Q1 and Q2 are the rules seen in exactly one and two runs, n the sum of runs over rules (generalise-and-risk §3).
-Capabilities stay out: the kernel logs each only once a CPU, so their frequency means nothing.
+converge. Q1 and Q2 are the rules seen in exactly one and two runs, n the sum of runs over rules (generalise-and-risk
+§3). Capabilities stay out: the kernel logs each only once a CPU, so their frequency means nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -176,7 +176,8 @@ def _sentence(found: Convergence, gate: Gate, reasons: Sequence[str]) -> str:
 
 
 def _more_runs(found: Convergence, gate: Gate) -> int:
-    """Return how many further runs like these would satisfy the gate, if none of them brings a new rule that stays alone.
+    """Return how many further runs like these would satisfy the gate, if none of them brings a new rule that stays
+    alone.
 
     Each further run adds about the average number of incidences, and sees a part of the single rules again.
     """

@@ -81,32 +81,33 @@ def _squeezed(before: Sequence[Draft], after: Sequence[Draft]) -> list[Draft]:
 
 def _without_covered(found: list[Draft]) -> list[Draft]:
     """Return the drafts without those that a pattern's rule covers wholly; their evidence goes to it."""
-    globs = [draft for draft in found if isinstance(draft.rule, FileRule) and not draft.rule.pattern.is_literal]
+    globs = [
+        draft
+        for draft in found
+        if isinstance(draft.rule, FileRule) and not (draft.rule.pattern.is_literal or draft.flood or draft.proposed)
+    ]
+    globs = [draft for draft in globs if not any(other is not draft and _over(other, draft) for other in globs)]
     taken: dict[int, Draft] = {}
     kept: list[Draft] = []
     for draft in found:
-        assert isinstance(draft.rule, FileRule)
-        start = draft.rule.pattern.literal_bytes
-        over = next(
-            (
-                at
-                for at, glob in enumerate(globs)
-                if glob is not draft
-                and isinstance(glob.rule, FileRule)
-                and start.startswith(glob.rule.pattern.literal_bytes)
-                and not (glob.flood or glob.proposed)
-                and glob.rule != draft.rule
-                and glob.rule.covers(draft.rule)
-                and not draft.rule.covers(glob.rule)
-            ),
-            None,
-        )
+        over = next((at for at, glob in enumerate(globs) if glob is not draft and _over(glob, draft)), None)
         if over is None or draft.proposed:
             kept.append(draft)
         else:
             taken[over] = _joined_drafts(taken.get(over, globs[over]), draft)
     replaced = {id(globs[at]): draft for at, draft in taken.items()}
     return [replaced.get(id(draft), draft) for draft in kept]
+
+
+def _over(glob: Draft, draft: Draft) -> bool:
+    """Return whether a pattern's rule covers another rule and is not covered by it. The paths rule most of them out."""
+    assert isinstance(glob.rule, FileRule) and isinstance(draft.rule, FileRule)
+    return (
+        glob.rule.perms >= draft.rule.perms
+        and all(glob.rule.pattern.matches(path) for path in draft.paths)
+        and glob.rule.covers(draft.rule)
+        and not draft.rule.covers(glob.rule)
+    )
 
 
 def _joined_drafts(one: Draft, other: Draft) -> Draft:
@@ -125,7 +126,7 @@ def _kept(found: list[Draft], previous: Sequence[FileRule]) -> list[Draft]:
     for rule in sorted(previous, key=lambda rule: rule.sort_key()):
         if rule.exec or rule.pattern.is_literal or any(draft.rule.covers(rule) for draft in found):
             continue
-        inside = [draft for draft in found if rule.covers(draft.rule)]
+        inside = [d for d in found if all(map(rule.pattern.matches, d.paths)) and rule.covers(d.rule)]
         if inside:
             total = inside[0]
             for draft in inside[1:]:
