@@ -3,50 +3,46 @@
 import re
 from collections import Counter
 from hashlib import blake2b
+from itertools import compress
+from typing import NamedTuple, cast
 
 from aalearn.grammar.lines import COMPANION, OTHER, Aside, Entry, Lines
+from aalearn.intake.columns import MARK, Columns, Cutter, own_pid
 from aalearn.intake.runs import Run, Runs
-from aalearn.model.data import words
-from aalearn.model.event import Event, Verdict
-from aalearn.model.text import shown
-from aalearn.rules import kind_of
+from aalearn.intake.seen import Seen, hand_over
+from aalearn.model.event import Verdict
 from aalearn.sources import Chunk
-from aalearn.store.batch import RUN_GAP_MS, Batch, LossRow, RunRow, StatusRow, Tally
+from aalearn.store.batch import RUN_GAP_MS, Batch, LossRow, StatusRow
 from aalearn.store.codec import group
-from aalearn.store.ledger import Ledger, mark_of
+from aalearn.store.ledger import MARK_MASK, PID_FACTOR, TIME_FACTOR, Ledger, mark_of
 
 _AUDIT_TIME = re.compile(rb"audit\((\d{1,11})\.(\d{3})")
 _UNNUMBERED = 1 << 48  # where the ledger keeps records without an audit id, far from the kernel's 32-bit serials
 _MOST_BASES = 10_000
+_BLOCK = 512  # lines cut into columns at once: few enough that a line of another form slows down few others
+_SHORT = 4_096  # longer lines are not kept as keys (bytes)
 _FRESH_OPERATIONS = frozenset({"profile_load", "profile_remove"})
 
 
-class Seen:
-    """What one entry was seen to do since the last commit."""
+class Block(NamedTuple):
+    """Some records as columns."""
 
-    __slots__ = ("base", "count", "digest", "entry", "first", "last", "run", "runs", "sample", "status")
+    lines: list[bytes]
+    times: list[int]
+    serials: list[int]
+    pids: list[int]
+    seens: list[Seen]
 
-    def __init__(self, entry: Entry, base: bytes, status: bool) -> None:
-        self.entry = entry
-        self.digest = entry.digest
-        self.base = base
-        self.status = status
-        self.count = 0
-        self.first = self.last = 0
-        self.sample = b""
-        self.run: Run | None = None
-        self.runs: set[Run] = set()
-
-    def earlier(self, time: int, line: bytes) -> None:
-        """Keep the least record of the least time as the sample, so that the order of reading doesn't matter."""
-        if time < self.first or whole(line) < whole(self.sample):
-            self.first = time
-            self.sample = line
-
-
-def whole(line: bytes) -> bytes:
-    """Return the record as the kernel wrote it, without what auditd appends after 0x1d: all transports agree on it."""
-    return line.partition(b"\x1d")[0].rstrip()
+    def only(self, chosen: list[bool]) -> "Block":
+        """Return the records that are chosen."""
+        lines, times, serials, pids, seens = self
+        return Block(
+            list(compress(lines, chosen)),
+            list(compress(times, chosen)),
+            list(compress(serials, chosen)),
+            list(compress(pids, chosen)),
+            list(compress(seens, chosen)),
+        )
 
 
 class Node:
@@ -59,15 +55,17 @@ class Node:
         self._ledger = ledger
         self._batch = batch
         self._runs = Runs(name)
+        self._cutter = Cutter()
         self._seen: dict[Entry, Seen] = {}
+        self._known: dict[tuple[bytes, bytes], Seen] = {}
         self._bases: dict[bytes, bytes] = {}
         self._time = 0
         self._refs = 0
         self._trusted = False
 
     def weight(self) -> int:
-        """Return about how many rows `hand_over` will write."""
-        return len(self._seen) + self._refs // 4
+        """Return about how many rows `hand_over` will write; what runs it holds in memory weighs in."""
+        return len(self._seen) + self._refs // 64
 
     def take(self, chunk: Chunk) -> None:
         """Count the records of a chunk."""
@@ -83,28 +81,91 @@ class Node:
         data = chunk.data.replace(b"\r\n", b"\n") if b"\r\n" in chunk.data else chunk.data
         lines = data.removesuffix(b"\n").split(b"\n")
         self.totals["lines"] += len(lines)
-        self._count(lines, chunk)
+        for start in range(0, len(lines), _BLOCK):
+            self._block(lines[start : start + _BLOCK], chunk)
 
-    def _count(self, lines: list[bytes], chunk: Chunk) -> None:
-        """Run every line through; what is rare is called out of this loop, for each call costs as much as the rest."""
-        read, add, seen_of = self._lines.read, self._ledger.add, self._seen.get
-        runs, current, awaiting = self._runs, self._runs.current, self._runs.awaiting
-        companions = duplicates = 0
+    def _block(self, lines: list[bytes], chunk: Chunk) -> None:
+        """Count some lines: those with records first, then the companions, which tell of the processes just met."""
+        marked = [line for line in lines if MARK in line]
+        columns = self._cutter.cut(marked) if marked else None
+        if columns is None:
+            for line in marked:
+                self._one(line, chunk)
+        else:
+            self._many(marked, columns, chunk)
+        if len(marked) < len(lines):
+            self._others(lines, chunk)
+
+    def _others(self, lines: list[bytes], chunk: Chunk) -> None:
+        read, awaiting, companions = self._lines.read, self._runs.awaiting, 0
         for line in lines:
+            if MARK in line:
+                continue
             got = read(line)
-            if isinstance(got, Aside):
-                if got is not COMPANION:
-                    self._aside(got, chunk)
-                    continue
+            if got is COMPANION:
                 companions += 1
-                if awaiting and (told := self._lines.companion(line)):
-                    runs.told(told)
+            elif isinstance(got, Aside):
+                self._aside(got, chunk)
+            if awaiting and got is COMPANION and (told := self._lines.companion(line)):
+                self._runs.told(told)
+        self.totals["companions"] += companions
+
+    def _one(self, line: bytes, chunk: Chunk) -> None:
+        """Count one line with a record, of whatever form."""
+        got = self._lines.read(line)
+        if isinstance(got, Aside):
+            self._aside(got, chunk)
+            return
+        time, serial, pid, entry = got
+        seen = self._seen.get(entry) or self._meet(entry)
+        if self._ledger.add(serial, mark_of(seen.folded, pid, time)) if serial else self._unnumbered(line, time):
+            self._tell(Block([line], [time], [serial], [pid], [seen]))
+        else:
+            self.totals["duplicates"] += 1
+
+    def _many(self, lines: list[bytes], columns: Columns, chunk: Chunk) -> None:
+        """Count lines that were cut into columns."""
+        found = list(map(self._known.get, columns.keys))
+        seens = self._learn(lines, columns, found, chunk) if None in found else found
+        block = Block(lines, columns.times, columns.serials, columns.pids, cast("list[Seen]", seens))
+        if None in seens:
+            block = block.only([seen is not None for seen in seens])
+            if not block.lines:
+                return
+        marks = [
+            (seen.folded + pid * PID_FACTOR + time * TIME_FACTOR) & MARK_MASK
+            for seen, pid, time in zip(block.seens, block.pids, block.times, strict=True)
+        ]
+        new = self._ledger.add_all(block.serials, marks)
+        if new is not None:
+            self.totals["duplicates"] += new.count(False)
+            block = block.only(new)
+        self._tell(block)
+
+    def _learn(self, lines: list[bytes], columns: Columns, found: list[Seen | None], chunk: Chunk) -> list[Seen | None]:
+        """Let the grammar read the lines that are not known; those that don't fit the columns are counted here."""
+        times, serials, pids, keys = columns
+        for place, seen in enumerate(found):
+            if seen is not None:
+                continue
+            line = lines[place]
+            got = self._lines.read(line)
+            if isinstance(got, Aside):
+                self._aside(got, chunk)
                 continue
             time, serial, pid, entry = got
-            seen = seen_of(entry) or self._meet(entry)
-            if not (add(serial, mark_of(seen.digest, pid, time)) if serial else self._unnumbered(line, time)):
-                duplicates += 1
+            if time != times[place] or serial != serials[place] or pid != pids[place] or not serial:
+                self._one(line, chunk)
                 continue
+            found[place] = seen = self._seen.get(entry) or self._meet(entry)
+            if len(line) < _SHORT and own_pid(keys[place][0]):
+                self._known[keys[place]] = seen
+        return found
+
+    def _tell(self, block: Block) -> None:
+        """Tally new events. Each step here is done for each of them, so what is rare is called out of the loop."""
+        runs, current = self._runs, self._runs.current
+        for line, time, serial, pid, seen in zip(*block, strict=True):
             if serial > runs.high:
                 runs.high, runs.high_time = serial, time
             elif serial and serial * 2 < runs.high:
@@ -123,11 +184,8 @@ class Node:
             elif time > run.end:
                 run.end = time
             if run is not seen.run and run is not None:
-                seen.run = run
-                seen.runs.add(run)
+                seen.met(run)
                 self._refs += 1
-        self.totals["companions"] += companions
-        self.totals["duplicates"] += duplicates
 
     def _meet(self, entry: Entry) -> Seen:
         """Begin with an entry that was not seen since the last commit."""
@@ -182,53 +240,7 @@ class Node:
 
     def hand_over(self) -> None:
         """Move what was counted into the batch, as accesses and runs."""
-        batch, totals = self._batch, self.totals
-        for seen in self._seen.values():
-            if not seen.count:
-                continue
-            need = seen.entry.need
-            totals["events"] += seen.count
-            batch.count("events", seen.count)
-            kind = self._kind(need, seen.status)
-            for name in (f"kind {kind}", f"verdict {need.verdict}"):
-                totals[name] += seen.count
-                batch.count(name, seen.count)
-            if kind == "unknown":
-                totals[f"unknown {shown(need.operation)}"] += seen.count
-            if not seen.status:
-                self._tally(seen, need)
+        hand_over(self._seen.values(), self._batch, self.totals, self.name, self._trusted)
         self._seen.clear()
+        self._known.clear()
         self._refs = 0
-
-    def _kind(self, need: Event, status: bool) -> str:
-        kind = "status" if status else kind_of(need)
-        if kind is None:
-            kind = "silent" if need.operation in words("operations")["silent"] else "unknown"
-        return kind
-
-    def _tally(self, seen: Seen, need: Event) -> None:
-        entry = seen.entry
-        key = (need.profile, need, entry.owner)
-        tally = self._batch.tallies.get(key)
-        sample = whole(seen.sample)
-        if tally is None:
-            tally = self._batch.tallies[key] = Tally(0, seen.first, seen.last, sample)
-        else:
-            if seen.first < tally.first or (seen.first == tally.first and sample < tally.sample):
-                tally.first, tally.sample = seen.first, sample
-            tally.last = max(tally.last, seen.last)
-        tally.count += seen.count
-        tally.programs[entry.program] = tally.programs.get(entry.program, 0) + seen.count
-        tally.nodes.add(self.name)
-        tally.trusted &= self._trusted and not entry.forgeable
-        rows = self._batch.runs
-        for run in seen.runs:
-            first = run.first()
-            tally.runs.add(first.key)
-            row = rows.get(first.key)
-            if row is None:
-                rows[first.key] = RunRow(
-                    min(run.start, first.start), max(run.end, first.end), first.program, first.fresh
-                )
-            else:
-                row.start, row.end = min(row.start, run.start), max(row.end, run.end)

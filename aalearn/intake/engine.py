@@ -20,7 +20,7 @@ from aalearn.sources import Chunk, Origin, Plan, plan
 from aalearn.store import Store
 from aalearn.store.batch import Batch
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 60_000
 """A batch is committed when it will write about so many rows…"""
 BATCH_LINES = 1_000_000
 """…or has read so many lines."""

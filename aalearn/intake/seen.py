@@ -1,0 +1,138 @@
+"""What was seen since the last commit, an entry at a time, and how it becomes accesses and runs of a batch."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from aalearn.grammar.lines import Entry
+from aalearn.intake.runs import Run
+from aalearn.model.data import words
+from aalearn.model.event import Event
+from aalearn.model.text import shown
+from aalearn.rules import kind_of
+from aalearn.store.batch import Batch, RunRow, Tally
+from aalearn.store.ledger import fold
+
+_MOST_KINDS = 4_096
+_kinds: dict[tuple[object, ...], str] = {}
+
+
+class Seen:
+    """What one entry was seen to do since the last commit. `run` is the last one, `runs` all if there was a second."""
+
+    __slots__ = ("base", "count", "entry", "first", "folded", "last", "run", "runs", "sample", "status")
+
+    def __init__(self, entry: Entry, base: bytes, status: bool) -> None:
+        self.entry = entry
+        self.folded = fold(entry.digest)
+        self.base = base
+        self.status = status
+        self.count = 0
+        self.first = self.last = 0
+        self.sample = b""
+        self.run: Run | None = None
+        self.runs: set[Run] | None = None
+
+    def earlier(self, time: int, line: bytes) -> None:
+        """Keep the least record of the least time as the sample, so that the order of reading doesn't matter."""
+        if time < self.first or whole(line) < whole(self.sample):
+            self.first = time
+            self.sample = line
+
+    def met(self, run: Run) -> None:
+        """Note a run that is not the last one."""
+        if self.run is not None:
+            if self.runs is None:
+                self.runs = {self.run}
+            self.runs.add(run)
+        self.run = run
+
+    def all_runs(self) -> Iterable[Run]:
+        """Return all runs."""
+        return self.runs if self.runs is not None else () if self.run is None else (self.run,)
+
+
+def whole(line: bytes) -> bytes:
+    """Return the record as the kernel wrote it, without what auditd appends after 0x1d: all transports agree on it."""
+    return line.partition(b"\x1d")[0].rstrip()
+
+
+def kind_word(need: Event) -> str:
+    """Return the rule kind of an access, "silent" if it never needs a rule, "unknown" if no kind knows it.
+
+    `rules.kind_of` decides; the answer is kept by all that it looks at.
+    """
+    values = dict(need.fields)
+    sock = "addr" in values or "peer_addr" in values or "peer" in values
+    key = (
+        need.verdict,
+        need.operation,
+        values.get("class"),
+        values.get("family"),
+        values.get("flags"),
+        sock,
+        "name" in values,
+    )
+    kind = _kinds.get(key)
+    if kind is None:
+        silent = words("operations")["silent"]
+        kind = kind_of(need) or ("silent" if need.operation in silent else "unknown")
+        if len(_kinds) >= _MOST_KINDS:
+            _kinds.clear()
+        _kinds[key] = kind
+    return kind
+
+
+def hand_over(found: Iterable[Seen], batch: Batch, totals: "Counter[str]", node: str, trusted: bool) -> None:
+    """Add what was seen on a node to the batch, and to the totals of the summary."""
+    counts: Counter[tuple[str, str]] = Counter()
+    runs: set[Run] = set()
+    for seen in found:
+        if not seen.count:
+            continue
+        need = seen.entry.need
+        kind = "status" if seen.status else kind_word(need)
+        counts[kind, need.verdict] += seen.count
+        if kind == "unknown":
+            totals[f"unknown {shown(need.operation)}"] += seen.count
+        if not seen.status:
+            _tally(seen, need, batch, node, trusted)
+            runs.update(seen.all_runs())
+    for (kind, verdict), count in counts.items():
+        for name in ("events", f"kind {kind}", f"verdict {verdict}"):
+            totals[name] += count
+            batch.count(name, count)
+    _note_runs(runs, batch)
+
+
+def _tally(seen: Seen, need: Event, batch: Batch, node: str, trusted: bool) -> None:
+    entry = seen.entry
+    key = (need.profile, need, entry.owner)
+    tally = batch.tallies.get(key)
+    sample = whole(seen.sample)
+    trusted = trusted and not entry.forgeable
+    program, runs = entry.program, {run.first().key for run in seen.all_runs()}
+    if tally is None:
+        batch.tallies[key] = Tally(
+            seen.count, seen.first, seen.last, sample, {program: seen.count}, runs, {node}, trusted
+        )
+        return
+    if seen.first < tally.first or (seen.first == tally.first and sample < tally.sample):
+        tally.first, tally.sample = seen.first, sample
+    if seen.last > tally.last:
+        tally.last = seen.last
+    tally.count += seen.count
+    tally.programs[program] = tally.programs.get(program, 0) + seen.count
+    tally.runs |= runs
+    tally.nodes.add(node)
+    tally.trusted = tally.trusted and trusted
+
+
+def _note_runs(runs: Iterable[Run], batch: Batch) -> None:
+    """Note the times of the runs, each under the first process of its lineage."""
+    rows = batch.runs
+    for run in runs:
+        first = run.first()
+        row = rows.get(first.key)
+        if row is None:
+            row = rows[first.key] = RunRow(first.start, first.end, first.program, first.fresh)
+        row.start, row.end = min(row.start, run.start), max(row.end, run.end)
