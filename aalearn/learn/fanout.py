@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+from aalearn.learn.crossing import crosses
 from aalearn.learn.population import Population
-from aalearn.learn.recognise import Segment
-from aalearn.learn.sensitive import crosses
+from aalearn.learn.recognise import Segment, joined
 from aalearn.learn.tree import Node
 from aalearn.model.pattern import Chars, Literal, Pattern, Star
 
@@ -38,7 +38,6 @@ class Fan:
 def fans(
     node: Node,
     parts: Sequence[Segment],
-    example: bytes,
     population: Population,
     quorum: int,
     known: frozenset[bytes],
@@ -46,7 +45,7 @@ def fans(
 ) -> tuple[Fan, ...]:
     """Return the patterns that cost less than the names that they stand for, in the folder `parts`.
 
-    `example` is one observed folder of that kind, `known` are all paths that were accessed. `weight` is λ.
+    `known` are all paths that were accessed. `weight` is λ.
     """
     folders = population.folders(parts)
     found: list[Fan] = []
@@ -55,7 +54,7 @@ def fans(
         if len(children) < LEAST or not _witnessed(runs, quorum):
             continue
         segment = Pattern.of(_HEAD, Star(), *ending).tokens
-        if crosses(example, segment, write=False):
+        if crosses(joined((*parts, segment)), frozenset("rmk")):
             continue
         opens = population.opened(folders, segment, known)
         singles = sum(len(seen) == 1 for seen in runs.values())

@@ -8,12 +8,12 @@ that could match a path of that list is refused. Exec targets never come here: x
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from aalearn.learn.crossing import crosses
 from aalearn.learn.fanout import fans
 from aalearn.learn.options import Options
 from aalearn.learn.places import data_roots, kept_literal, process_files, share_homes, typed_process
 from aalearn.learn.population import Population
 from aalearn.learn.recognise import Segment, joined, literal, segments
-from aalearn.learn.sensitive import crosses
 from aalearn.learn.shapes import Family, Style, families, styles
 from aalearn.learn.tree import Need, Node, Seen, Use, name_of
 from aalearn.model.pattern import Deep, Literal, Pattern
@@ -115,19 +115,18 @@ class _Maker:
 
     def merge(self, squeeze: bool = False) -> None:
         """Merge what siblings type; a second pass uses what the first one proved of the subject's temporary names."""
-        found = [family for write, root in self.roots.items() for family in self._typed(root, b"/", write)]
+        found = [family for write, root in self.roots.items() for family in self._typed(root, (), write)]
         for write, root in self.roots.items():
-            self._typed(root, b"/", write, styles(found))
+            self._typed(root, (), write, styles(found))
         share_homes(self.roots, self.options.quorum.owner_events)
         population = Population() if squeeze else self.options.population
         if population is not None:
-            self._fan(self.roots[False], (), b"/", population, 1 if squeeze else self.options.quorum.runs)
+            self._fan(self.roots[False], (), population, 1 if squeeze else self.options.quorum.runs)
 
-    def _typed(self, node: Node, example: bytes, write: bool, style: Style = frozenset()) -> list[Family]:
+    def _typed(self, node: Node, parts: tuple[Segment, ...], write: bool, style: Style = frozenset()) -> list[Family]:
         """Merge the children of a node that are one thing by their names, from the top down. Return what was merged.
 
-        `example` is one observed folder that leads to this node: families are tried against the never-across list in
-        it.
+        `parts` lead to this node. A family that could match into the sensitive set stays literal.
         """
         names = {name: child for part, child in node.children.items() if (name := name_of(part)) is not None}
         seen = {name: child.runs() for name, child in names.items()}
@@ -135,22 +134,23 @@ class _Maker:
         moved = frozenset(name for name, child in names.items() if child.moved)
         found: list[Family] = []
         for family in families(seen, made, moved, self.options.quorum.runs, style):
-            if crosses(example, family.segment, write):
-                continue
-            found.append(family)
             merged = Node(why=f"{family.label}: {len(family.names)} seen")
             for name in family.names:
                 merged.take(names[name])
+            if self._crosses((*parts, family.segment), merged, write):
+                continue
+            found.append(family)
+            for name in family.names:
                 del node.children[literal(name)]
             node.children.setdefault(family.segment, Node(why=merged.why)).take(merged)
         for part, child in sorted(node.children.items(), key=lambda item: repr(item[0])):
             if part:
-                found.extend(self._typed(child, example + _example(part, child) + b"/", write, style))
+                found.extend(self._typed(child, (*parts, part), write, style))
         return found
 
-    def _fan(self, node: Node, parts: tuple[Segment, ...], example: bytes, population: Population, quorum: int) -> None:
+    def _fan(self, node: Node, parts: tuple[Segment, ...], population: Population, quorum: int) -> None:
         """Fan out every folder where a pattern costs less than its names."""
-        for fan in fans(node, parts, example, population, quorum, self.known):
+        for fan in fans(node, parts, population, quorum, self.known):
             merged = Node(why=f"{len(fan.parts)} names with one ending")
             for part in fan.parts:
                 child = node.children.pop(part)
@@ -159,7 +159,12 @@ class _Maker:
             node.children[fan.segment] = merged
         for part, child in sorted(node.children.items(), key=lambda item: repr(item[0])):
             if part and child.children:
-                self._fan(child, (*parts, part), example + _example(part, child) + b"/", population, quorum)
+                self._fan(child, (*parts, part), population, quorum)
+
+    def _crosses(self, parts: tuple[Segment, ...], merged: Node, write: bool) -> bool:
+        """Return whether a path pattern below `parts` could match into the sensitive set."""
+        letters = WRITES if write else READS
+        return any(crosses(joined((*parts, *below)), letters) for below, _ in merged.leaves())
 
     def groups(self) -> tuple[Group, ...]:
         """Return the groups of both trees and of the literal paths, sorted by pattern."""
@@ -223,11 +228,3 @@ def _why(root: Node, parts: Iterable[Segment]) -> str:
         if node.why and node.why not in words:
             words.append(node.why)
     return ", ".join(words)
-
-
-def _example(part: Segment, child: Node) -> bytes:
-    """Return an observed name for a segment: its own when it is literal, else one that stands for its pattern."""
-    name = name_of(part)
-    if name is not None:
-        return name
-    return b"0" if child.need is None else sorted(child.need.paths)[0].rstrip(b"/").rsplit(b"/", 1)[-1]

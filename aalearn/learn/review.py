@@ -128,7 +128,7 @@ def _state(draft: Draft, risk: Risk, options: Options) -> State | None:
     if options.mode is Mode.ALL:
         return State.REVIEW
     alone = len(draft.runs) < options.quorum.runs and any(credential(path) for path in draft.paths)
-    return State.WITHHELD if risk.tier == 1 or alone or draft.proposed else State.REVIEW
+    return State.WITHHELD if risk.tier == 1 or alone or draft.proposed or draft.root else State.REVIEW
 
 
 def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered, options: Options) -> tuple[str, ...]:
@@ -143,7 +143,8 @@ def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered
         reasons.append("one run brought too many new names into one folder: a flood")
     seen = max(len(draft.runs), max(item.access.run_count for item in items))
     nodes = {node for item in items for node in item.access.nodes}
-    if seen < options.quorum.runs and len(nodes) < 2 and not unconfirmed(gathered, options):
+    frequent = draft.rule.kind != "capability"  # the kernel logs each of those only once a CPU: counts mean nothing
+    if frequent and seen < options.quorum.runs and len(nodes) < 2 and not unconfirmed(gathered, options):
         reasons.append("only one run needed it")
     if not any(item.access.trusted for item in items) and any(i.access.trusted for i in gathered.items.values()):
         reasons.append("only records that a program could have forged ask for it")

@@ -6,8 +6,6 @@ pattern that matches a path of this list which no event named is refused.
 
 import re
 
-from aalearn.model.pattern import Literal, Pattern, Token
-
 # One alternative a line of the facts. `~` is /root and every folder of /home. Written over whole paths; a trailing
 # slash (a folder itself) counts as inside.
 _NEVER = re.compile(
@@ -61,38 +59,3 @@ def credential(path: bytes) -> bool:
 def bin_or_lib(path: bytes) -> bool:
     """Return whether `path` lies in a folder of programs or libraries."""
     return _NEVER_WRITE.fullmatch(path) is not None and not path.startswith(b"/sys")
-
-
-# Names that stand for the never-across list in any folder: if a segment's pattern matches one of them there and the
-# path is on the list, the pattern is refused. `%` is where a prefix of the pattern stands.
-_WITNESSES = (
-    *(b"shadow", b"gshadow", b"sudoers", b"sudoers.d", b"crontab", b"cron.d", b"ssh", b"kubernetes", b"ld.so.preload"),
-    *(
-        b"ssl",
-        b"private",
-        b"root",
-        b".ssh",
-        b".bashrc",
-        b"secrets",
-        b"docker.sock",
-        b"containerd.sock",
-        b"dbus",
-        b"bus",
-    ),
-    *(b"system_bus_socket", b"mem", b"environ", b"maps", b"sysrq-trigger", b"kcore", b"sys", b"kmem", b"port", b"kmsg"),
-    *(b"sda", b"sdb1", b"vda", b"hda", b"nvme0n1", b"dm-0", b"loop0", b"md0", b"mmcblk0", b"mapper", b"disk", b"boot"),
-    *(b"server.key", b"server.pem", b".htpasswd", b".htaccess", b"..", b"bin", b"sbin", b"lib", b"lib64", b"libexec"),
-    *(b"%.key", b"%.pem", b"%.sock", b"%.socket", b"%0", b"%1", b"%a"),
-)
-_INSIDE = (b"", b"/x", b"/private/x")
-
-
-def crosses(folder: bytes, segment: tuple[Token, ...], write: bool) -> bool:
-    """Return whether a pattern `segment` in `folder` (ends in `/`) could match into the never-across list."""
-    pattern = Pattern.of(*segment)
-    prefix = segment[0].value if segment and isinstance(segment[0], Literal) else b""
-    for witness in _WITNESSES:
-        name = witness.replace(b"%", prefix)
-        if pattern.matches(name) and any(never(folder + name + inside, write) for inside in _INSIDE):
-            return True
-    return False

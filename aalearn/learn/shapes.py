@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aalearn.learn.recognise import Segment
-from aalearn.model.pattern import Alt, Chars, Literal, Pattern, Star, Token, Var
+from aalearn.model.pattern import Alt, Chars, Literal, Pattern, Token, Var
 
 _ATOM = re.compile(
     rb"(?P<uuid>(?<![0-9a-f])[0-9a-f]{8}([-_])[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12}(?![0-9a-f]))"
@@ -104,12 +104,18 @@ _ROTATED = re.compile(rb"(.+\.log)\.[0-9]+(?:\.(?:gz|xz|bz2|zst))?")
 def _locale(seen: Mapping[bytes, frozenset[int]]) -> list[Family]:
     """Return the family of a locale's categories (`LC_CTYPE`, …): a program that sets its locale reads them all."""
     names = sorted(name for name in seen if _CATEGORY.fullmatch(name) and name != b"LC_MESSAGES")  # that is a folder
-    segment = (Literal(b"LC_"), Chars("A-Z"), Star())
-    return [Family(segment, tuple(names), "categories of a locale")] if len(names) >= 4 else []
+    if len(names) < 2:
+        return []
+    segment = (Literal(b"LC_"), Alt(tuple(Pattern.literal(name[3:]) for name in names)))
+    return [Family(segment, tuple(names), "categories of a locale")]
 
 
 def _rotated(seen: Mapping[bytes, frozenset[int]], moved: frozenset[bytes]) -> list[Family]:
-    """Return families of a log and its rotated ones, `x.log{,.[0-9]*}`, where a rename or an unlink was seen."""
+    """Return families of a log and its rotated ones, where a rename or an unlink was seen.
+
+    That is `x.log{,.[0-9]*}` with a closed end, `x.log{,.[0-9],.[0-9][0-9]}` (and `.gz` where it was seen): an open one
+    matches keys.
+    """
     groups: dict[bytes, list[bytes]] = defaultdict(list)
     for name in seen:
         found = _ROTATED.fullmatch(name)
@@ -119,10 +125,19 @@ def _rotated(seen: Mapping[bytes, frozenset[int]], moved: frozenset[bytes]) -> l
     for base, rotated in sorted(groups.items()):
         names = sorted({*rotated, *({base} & seen.keys())})
         if not moved.isdisjoint(names):
-            number = Pattern.of(Literal(b"."), Chars("0-9"), Star())
-            segment = (Literal(base), Alt((Pattern(()), number)))
+            endings = sorted({b"", *(b"." + name.rpartition(b".")[2] for name in names if not _plain(name))})
+            numbers = [
+                Pattern.of(Literal(b"."), Chars("0-9", width), Literal(ending))
+                for ending in endings
+                for width in (1, 2)
+            ]
+            segment = (Literal(base), Alt((Pattern(()), *numbers)))
             families.append(Family(segment, tuple(names), "a log and its rotated ones"))
     return families
+
+
+def _plain(name: bytes) -> bool:
+    return name.endswith(b".log") or name.rpartition(b".")[2].isdigit()
 
 
 def _runs(names: Iterable[bytes], seen: Mapping[bytes, frozenset[int]]) -> int:
