@@ -147,10 +147,12 @@ def execute(subject: Subject, event: Event, owner: bool | None) -> Answer:
     found = {_transition(subject, name, subject.file.rights.of(state, side)) for side in sides}
     if len(found) > 1:
         return unproved(f"the owner of {shown(name)} executes it in another way than others")
-    verdict, why, transition = found.pop()
-    if verdict is Verdict.ALLOWED and transition != "ix" and event.text("info") == "no new privs":
-        return denied(f"with no_new_privs {shown(name)} can only be executed with ix, and the rule says {transition}")
-    return Answer(verdict, why, transition=transition)
+    verdict, why, way = found.pop()
+    if verdict is Verdict.ALLOWED and event.text("info") == "profile transition not found" and "ix" not in way:
+        return unproved(f"the kernel found no profile for {way}: whether it is loaded, the policy can't tell")
+    if verdict is Verdict.ALLOWED and way != "ix" and event.text("info") == "no new privs":
+        return denied(f"with no_new_privs {shown(name)} can only be executed with ix, and the rule says {way}")
+    return Answer(verdict, why, transition=way)
 
 
 def _transition(subject: Subject, name: bytes, perms: Perms) -> tuple[Verdict, str, str]:
