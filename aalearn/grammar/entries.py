@@ -88,10 +88,10 @@ def _without_chance(shape: Shape, fields: Fields) -> Fields:
     """Drop ports that the kernel picked, and with a foreign one the address of that passing client."""
     dropped: set[str] = set()
     for key, value in fields:
-        if shape.local and key == "lport" and _ephemeral(value):
-            dropped.add("lport")
-        if shape.foreign and key == "fport" and _ephemeral(value):
-            dropped.update(("fport", "faddr"))
+        if shape.local and key in _WORDS.local_keys and _ephemeral(value):
+            dropped.add(key)
+        if shape.foreign and key in _WORDS.foreign_keys and _ephemeral(value):
+            dropped |= {key, *_WORDS.foreign_addresses}
     return tuple(pair for pair in fields if pair[0] not in dropped) if dropped else fields
 
 

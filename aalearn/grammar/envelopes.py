@@ -1,9 +1,10 @@
 """The envelopes: what stands before `apparmor="`. Auditd, kernel ring, syslog, journald, bus daemons, container logs.
 
     envelope = [cri] [priority] [header] core
-    header   = rfc5424 | when host tag [printk] | [facility] printk
+    header   = rfc5424 | when host tag [printk] | when facility [printk] | [facility] printk
     core     = [node] "type=AVC msg=audit(stamp): " | [node] "type=USER_AVC msg=audit(stamp): pid=… msg='"
-             | ["audit: "] "type=1400 audit(stamp): " | "AVC " | "USER_AVC pid=… msg='" | nothing
+             | ["audit: "] "type=1400 audit(stamp): " | ["audit: "] "type=1107 audit(stamp): pid=… msg='"
+             | "AVC " | "USER_AVC pid=… msg='" | nothing
 
 Formats: auditd-log formats (audit-userspace), printk and dmesg(1), RFC 3164, RFC 5424, `journalctl -o short-*`, the
 Kubernetes CRI log format, systemd's journald-audit.c.
@@ -22,13 +23,14 @@ from aalearn.grammar.words import record_words
 _WORDS = record_words()
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}"
-_ISO = rf"{_DATE}T{_CLOCK}(?:[.,][0-9]{{1,9}})?(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})"
+_ZONE = "Z|[+-][0-9]{2}:?[0-9]{2}"
+_ISO = rf"{_DATE}T{_CLOCK}(?:[.,][0-9]{{1,9}})?(?:{_ZONE})"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _STAMP = r"audit\((?P<seconds>[0-9]{1,11})\.(?P<millis>[0-9]{3}):(?P<serial>[0-9]{1,10})\): "
 _HEAD = (
     r"(?:user )?pid=[0-9]+ uid=(?P<uid>[0-9]+) auid=(?P<auid>[0-9]+)(?: ses=(?P<ses>[0-9]+))?"
-    r"(?: +subj=[^\"'\x1d]*?)? msg='"
+    r"(?: +subj=[^\"'\x1d]*?)? +msg='"
 )
 
 CRI = Terminal("cri", rf"(?P<cri>{_ISO}) (?:stdout|stderr) (?P<part>[FP]) ")
@@ -39,12 +41,13 @@ RFC5424 = Terminal(
     r"(?:-|(?:\[(?:[^\]\"\\]|\\.|\"(?:[^\"\\]|\\.)*\")*\])+) (?:\xef\xbb\xbf)?",
 )
 ISO = Terminal("iso", rf"(?P<iso>{_ISO}) ")
-BSD = Terminal("bsd", rf"(?:{_DAY} )?{_MONTH} +[0-9]{{1,2}} (?:[0-9]{{4}} )?{_CLOCK}(?:\.[0-9]{{1,9}})? ")
+LOCAL = Terminal("local date", rf"{_DATE}[T ]{_CLOCK}(?:[.,][0-9]{{1,9}})?(?:{_ZONE})? ")
+BSD = Terminal("bsd", rf"(?:{_DAY} )?{_MONTH} +[0-9]{{1,2}} (?:[0-9]{{4}} )?{_CLOCK}(?:\.[0-9]{{1,9}})?(?:{_ZONE})? ")
 UNIX = Terminal("unix-time", r"(?P<unix>[0-9]{9,11}\.[0-9]{1,9}) ")
 FULL = Terminal("full-date", rf"{_DAY} {_DATE} {_CLOCK}(?:\.[0-9]{{1,9}})? [A-Za-z0-9+:-]+ ")
 HOST = Terminal("host", r"[0-9A-Za-z._:%-]*[0-9A-Za-z._%-] ")
 TAG = Terminal("tag", rf"(?:{words_pattern(_WORDS.tags)})(?:\[[0-9]+\])?: ")
-FACILITY = Terminal("facility", r"(?P<facility>[a-z0-9]+) *:[a-z]+ *: ")
+FACILITY = Terminal("facility", r"(?P<facility>[a-z0-9]+)(?: *:[a-z]+ *: |\.[a-z]+: )")
 _CALLER = r"(?: ?\[ *[TC][0-9]+\])? "  # CONFIG_PRINTK_CALLER
 PRINTK = Terminal("printk", rf"\[ *[0-9]+\.[0-9]+\]{_CALLER}")
 CTIME = Terminal("ctime", rf"\[{_DAY} {_MONTH} +[0-9]{{1,2}} {_CLOCK} [0-9]{{4}}\]{_CALLER}")
@@ -56,6 +59,7 @@ KERNEL_TYPE = Terminal(
 USER_TYPE = Terminal("user type", rf"type=(?:{words_pattern(_WORDS.user_types)}|UNKNOWN\[1107\]) +msg={_STAMP}{_HEAD}")
 AUDIT = Terminal("audit:", r"audit: ")
 RING_TYPE = Terminal("ring type", rf"type=1[45][0-9]{{2}} {_STAMP}")
+RING_USER = Terminal("ring user type", rf"type=1107 {_STAMP}{_HEAD}")
 JOURNAL_AVC = Terminal("journal", r"AVC ")
 JOURNAL_USER = Terminal("journal user", rf"USER_AVC {_HEAD}")
 PLAIN = Terminal("plain", r"(?:)")
@@ -67,14 +71,18 @@ def _rule(name: str, element: pp.ParserElement) -> pp.ParserElement:
 
 def envelope_grammar(quoted: bool) -> pp.ParserElement:
     """Return the grammar of the envelopes whose body stands free, or (`quoted`) in msg='…'. It yields tokens."""
-    when = _rule("when", ISO.element() | UNIX.element() | FULL.element() | BSD.element() | PRINTK.element())
+    when = _rule(
+        "when", ISO.element() | LOCAL.element() | UNIX.element() | FULL.element() | BSD.element() | PRINTK.element()
+    )
     ring = _rule("ring stamp", PRINTK.element() | CTIME.element())
     syslog = _rule("syslog", when + HOST.element() + TAG.element() + pp.Opt(PRINTK.element()))
     dmesg = _rule("dmesg", pp.Opt(FACILITY.element()) + (ring | ISO.element()))
-    header = _rule("header", RFC5424.element() | syslog | dmesg | DEVKMSG.element())
+    socklog = _rule("socklog", (ISO.element() | LOCAL.element()) + FACILITY.element() + pp.Opt(PRINTK.element()))
+    header = _rule("header", RFC5424.element() | syslog | socklog | dmesg | DEVKMSG.element())
     node = pp.Opt(NODE.element())
     if quoted:
-        core = _rule("user core", node + USER_TYPE.element() | JOURNAL_USER.element())
+        ring_user = _rule("ring user", pp.Opt(AUDIT.element()) + RING_USER.element())
+        core = _rule("user core", node + USER_TYPE.element() | ring_user | JOURNAL_USER.element())
     else:
         kernel = _rule("kernel", pp.Opt(AUDIT.element()) + RING_TYPE.element())
         core = _rule("core", node + KERNEL_TYPE.element() | kernel | JOURNAL_AVC.element() | PLAIN.element())
@@ -88,6 +96,7 @@ _TRANSPORTS = (
     ({"host"}, "syslog"),
     ({"rfc5424"}, "syslog"),
     ({"user type"}, "user_avc"),
+    ({"ring user type"}, "user_avc"),
     ({"kernel type"}, "audit"),
     ({"ring type"}, "kmsg"),
     ({"journal"}, "journal"),
@@ -120,22 +129,23 @@ class Envelope:
     `quoted` is True where the body stands in msg='…'; `limit` is the length at which its writer cuts the text.
     """
 
-    __slots__ = ("_core", "_dated", "_groups", "forgeable", "limit", "pattern", "quoted", "trail", "transport")
+    __slots__ = ("_core", "_dated", "_groups", "_ring", "forgeable", "limit", "pattern", "quoted", "trail", "transport")
 
     def __init__(self, trail: Sequence[Token]) -> None:
         names = {token.name for token in trail}
         self.trail = tuple(token.name for token in trail)
         self.transport = next(name for needed, name in _TRANSPORTS if needed <= names)
         self.forgeable = not names <= {"node", "kernel type"}
-        self.quoted = bool(names & {"user type", "journal user"})
+        self.quoted = bool(names & {"user type", "ring user type", "journal user"})
         core = next(i for i, name in enumerate(self.trail) if name in _CORES)
         before = "".join(token.terminal.extractor(token.text) for token in trail[:core])
         text = f"{before}(?P<core>)" + "".join(token.terminal.extractor(token.text) for token in trail[core:])
         self.pattern = re.compile(text.encode("latin-1"), re.DOTALL)
         self._groups = self.pattern.groupindex
         self._dated = next((name for name in ("iso", "rfc", "unix", "cri") if name in self._groups), None)
+        self._ring = bool(names & {"ring type", "ring user type"})
         self._core = "seconds" if names & {"kernel type", "user type"} else None
-        self.limit = _WORDS.kmsg_limit - (0 if "audit:" in names else 7) if "ring type" in names else _WORDS.audit_limit
+        self.limit = _WORDS.kmsg_limit - (0 if "audit:" in names else 7) if self._ring else _WORDS.audit_limit
 
     def stamp(self, match: re.Match[bytes]) -> tuple[int, int]:
         """Return time (ms since the epoch, 0 if the envelope doesn't know it) and serial (0 if it has none)."""
@@ -153,7 +163,7 @@ class Envelope:
     def forged(self, match: re.Match[bytes]) -> bool:
         """Return True where the header says that a program wrote it to /dev/kmsg (its facility is not the kernel's)."""
         groups = self._groups
-        if "ring type" not in self.trail:
+        if not self._ring:
             return False
         return (
             ("priority" in groups and int(match["priority"]) > 7)
@@ -182,5 +192,6 @@ class Envelope:
 
 
 _CORES = frozenset(
-    terminal.name for terminal in (NODE, KERNEL_TYPE, USER_TYPE, AUDIT, RING_TYPE, JOURNAL_AVC, JOURNAL_USER, PLAIN)
+    terminal.name
+    for terminal in (NODE, KERNEL_TYPE, USER_TYPE, AUDIT, RING_TYPE, RING_USER, JOURNAL_AVC, JOURNAL_USER, PLAIN)
 )

@@ -88,13 +88,16 @@ class Shape:
         self.need_keys = tuple(kept)
         self.need = _picker([place[key] for key in kept])
         self.program, self.fsuid, self.ouid = place.get("comm", 0), place.get("fsuid", 0), place.get("ouid", 0)
-        self.local = "lport" in place and self.operation not in _WORDS.local_ports
-        self.foreign = "fport" in place and self.operation not in _WORDS.foreign_ports
+        self.local = bool(place.keys() & _WORDS.local_keys) and self.operation not in _WORDS.local_ports
+        self.foreign = bool(place.keys() & _WORDS.foreign_keys) and self.operation not in _WORDS.foreign_ports
 
     def _whole(self, keys: frozenset[str]) -> bool:
         """Say whether all the keys are there that the kernel prints for this operation (`required` in records.toml)."""
+        if "requested" in keys:
+            keys |= {"requested_mask"}
+        least = _WORDS.required_dbus if self.operation.startswith("dbus_") else _WORDS.required_all
         statement = self.verdict in (Verdict.STATUS, Verdict.HINT, Verdict.ERROR)
-        if not statement and not (keys >= _WORDS.required_all and keys & set(_WORDS.subject)):
+        if not statement and not (keys >= least and keys & set(_WORDS.subject)):
             return False
         if self.operation in _WORDS.required:
             return keys >= _WORDS.required[self.operation] or (statement and self.verdict is not Verdict.STATUS)

@@ -36,9 +36,13 @@ class RecordWords:
     kmsg_limit: int
     audit_limit: int
     ephemeral: int
+    local_keys: frozenset[str]
+    foreign_keys: frozenset[str]
+    foreign_addresses: frozenset[str]
     local_ports: frozenset[str]
     foreign_ports: frozenset[str]
     required_all: frozenset[str]
+    required_dbus: frozenset[str]
     required_family: frozenset[str]
     required_file: frozenset[str]
     file_operations: frozenset[str]
@@ -72,9 +76,13 @@ def record_words() -> RecordWords:
         kmsg_limit=limits["kmsg"],
         audit_limit=limits["audit"],
         ephemeral=limits["ephemeral"],
+        local_keys=frozenset(data["ports"]["local_keys"]),
+        foreign_keys=frozenset(data["ports"]["foreign_keys"]),
+        foreign_addresses=frozenset(data["ports"]["foreign_addresses"]),
         local_ports=frozenset(data["ports"]["local"]),
         foreign_ports=frozenset(data["ports"]["foreign"]),
         required_all=frozenset(required["all"]),
+        required_dbus=frozenset(required["dbus"]),
         required_family=frozenset(required["family"]),
         required_file=frozenset(required["file"]),
         file_operations=frozenset(required["file_operations"]),

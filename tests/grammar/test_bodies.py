@@ -307,6 +307,43 @@ TABLE = [
         },
         None,
     ),
+    (  # dbus-broker: no pid, method= for member=
+        '"DENIED" operation="dbus_method_call" bus="session" path="/o" interface="i" method="M" mask="send" label="p" '
+        'peer_label="q"',
+        "dbus_method_call",
+        "p",
+        {"bus": "session", "path": "/o", "interface": "i", "method": "M", "mask": "send", "peer_label": "q"},
+        None,
+    ),
+    (  # Ubuntu's kernels: requested= and denied=, src and dest
+        '"DENIED" operation="sendmsg" class="net" profile="p" pid=3 comm="s" '
+        "laddr=127.1.1.1 lport=3457 saddr=127.1.1.1 "
+        'src=3457 daddr=127.0.97.3 dest=43456 family="inet" sock_type="dgram" '
+        'protocol=17 requested="send" denied="send"',
+        "sendmsg",
+        "p",
+        {
+            "class": "net",
+            "laddr": "127.1.1.1",
+            "lport": "3457",
+            "saddr": "127.1.1.1",
+            "src": "3457",
+            "family": "inet",
+            "sock_type": "dgram",
+            "protocol": "17",
+            "requested": "send",
+            "denied": "send",
+        },
+        None,
+    ),
+    (
+        '"DENIED" operation="open" profile="p" name="/queuename" pid=848 comm="posix_mq_rcv" requested="read create" '
+        'denied="read" class="posix_mqueue" fsuid=0 ouid=0',
+        "open",
+        "p",
+        {"class": "posix_mqueue", "name": "/queuename", "requested": "read create", "denied": "read"},
+        True,
+    ),
     (
         '"STATUS" operation="profile_replace" info="same as current profile, skipping" '
         'profile="unconfined" name="t" pid=4 '

@@ -71,6 +71,7 @@ def test_node_is_told_and_kept_apart() -> None:
         b"13,1234,153001234,-;audit: type=1400 audit(1.000:1): " + FILE,
         b"<13>[  153.001234] audit: type=1400 audit(1.000:1): " + FILE,
         b"user  :notice: [  153.001234] audit: type=1400 audit(1.000:1): " + FILE,
+        b"2021-09-11T20:57:41Z user.notice: [1.5] audit: type=1400 audit(1.000:1): " + FILE,
         b"<13>Apr 15 19:30:56 host kernel: audit: type=1400 audit(1.000:1): " + FILE,
     ],
 )
