@@ -1,15 +1,15 @@
 """The oracle against the truth: what it answers for a compiled profile is what the real kernel then does.
 
-A probe does some 170 small accesses under an empty complain profile, so that the log says what each of them needs. Of the
-rules for them a random half is put into an enforced profile, compiled in the guest. For each access the oracle's answer
-(asked of that very blob) must equal the kernel's deed. Several halves, so every rule is there once and missing once.
+A probe does some 170 small accesses under an empty complain profile, so that the log says what each of them needs. Of
+the rules for them a random half is put into an enforced profile, compiled in the guest. For each access the oracle's
+answer (asked of that very blob) must equal the kernel's deed. Several halves: every rule is there once and missing once.
 """
 
 import random
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from tests.vm.bed import Bed
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 HALVES = 6
+FLAGS = "attach_disconnected,mediate_deleted"
 SETTING = """
 set -e
 ip link set lo up
@@ -104,7 +105,7 @@ def features_of(bed: Bed, folder: Path) -> Features:
 
 
 def rules_for(deed: Deed, target: Target) -> tuple[set[str], dict[str, set[str]]]:
-    """Return the rules that are always there (the interpreter's own, and shared capabilities), and those of accesses."""
+    """Return the rules that are always there (the interpreter's own, capabilities), and each access's."""
     always = {"/proc/[0-9]*/stat r,"}  # of each process that forks
     by_access: dict[str, set[str]] = defaultdict(set)
     for comm, events in deed.events.items():
@@ -120,42 +121,62 @@ def rules_for(deed: Deed, target: Target) -> tuple[set[str], dict[str, set[str]]
     return always, by_access
 
 
+def compiled(bed: Bed) -> Oracle:
+    """Return the oracle of the blob that the guest's own parser makes of the profile now in place."""
+    bed.check("apparmor_parser -QKS /etc/apparmor.d/calibrate > /srv/blob")
+    policy = decode(bed.get("/srv/blob"))
+    return Oracle.of(subject_of(policy[0], policy=policy))
+
+
+def own_events(needed: Deed, name: str) -> list[tuple[Event, bool | None]]:
+    """Return what an access needed of the profile itself: not its children's, no path with a pid."""
+    return [
+        (event, owner)
+        for event, owner in needed.events.get(name, [])
+        if b"//null-" not in event.profile and not event.text("name").startswith("/proc/")
+    ]
+
+
+@dataclass(slots=True)
+class Score:
+    """How the oracle did."""
+
+    asked: int = 0
+    denied: int = 0
+    unproved: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def compare(self, needed: Deed, deed: Deed, oracle: Oracle) -> None:
+        """Compare answer and deed for each access."""
+        for name, outcome in needed.outcomes.items():
+            own = own_events(needed, name)
+            if name.startswith("lock-y") and not any(event.operation == "file_lock" for event, _ in own):
+                continue  # 6.12 grants it under an empty profile and so does not log it: docs/limits.md
+            answers = [oracle.ask(event, owner).verdict for event, owner in own]
+            self.asked += 1
+            if Answered.UNPROVED in answers:
+                self.unproved += 1
+                continue
+            logged = [event for event, _ in deed.events.get(name, []) if event.verdict is Verdict.DENIED]
+            denied = bool(logged) or deed.outcomes.get(name) != outcome
+            self.denied += denied
+            if (Answered.DENIED in answers) != denied:
+                self.wrong.append(f"{name}: {deed.outcomes.get(name)} after {outcome}, {logged}, {own}, {answers}")
+
+
 def test_the_oracle_says_what_the_kernel_does(bed: Bed, tmp_path: Path) -> None:
     target = features_of(bed, tmp_path).target((4, 1), "4.0")
-    needed = perform(bed, profile("", "complain,attach_disconnected,mediate_deleted"))
+    needed = perform(bed, profile("", FLAGS + ",complain"))
     always, by_access = rules_for(needed, target)
-    optional = sorted({text for texts in by_access.values() for text in texts} - always)
+    optional = {text for texts in by_access.values() for text in texts} - always
     pick = random.Random(20261124)
-    wrong, asked, denied, unproved = [], 0, 0, 0
+    score = Score()
+    kept: set[str] = set()
     for number in range(HALVES):
-        if number % 2 == 0:
-            kept = {text for text in optional if pick.random() < 0.5}
-        else:
-            kept = set(optional) - kept
-        body = "".join(f"  {text}\n" for text in sorted(always | kept))
-        text = profile(body, "attach_disconnected,mediate_deleted")
-        deed = perform(bed, text)
-        bed.check("apparmor_parser -QKS /etc/apparmor.d/calibrate > /srv/blob")
-        policy = decode(bed.get("/srv/blob"))
-        oracle = Oracle.of(subject_of(policy[0], policy=policy))
-        for name, outcome in needed.outcomes.items():
-            own = [
-                pair
-                for pair in needed.events.get(name, [])
-                if b"//null-" not in pair[0].profile and not pair[0].text("name").startswith("/proc/")
-            ]
-            answers = [(event, oracle.ask(event, owner)) for event, owner in own]
-            asked += 1
-            if any(answer.verdict is Answered.UNPROVED for _, answer in answers):
-                unproved += 1
-                continue
-            predicted = any(answer.verdict is Answered.DENIED for _, answer in answers)
-            logged = [event for event, _ in deed.events.get(name, []) if event.verdict is Verdict.DENIED]
-            actual = bool(logged) or deed.outcomes.get(name) != outcome
-            denied += actual
-            if predicted != actual:
-                wrong.append((number, name, predicted, deed.outcomes.get(name), outcome, logged, answers))
-    assert not wrong, f"{len(wrong)} of {asked}:\n" + "\n".join(map(str, wrong[:20]))
-    assert asked - unproved >= 200
-    assert 50 < denied < asked - 50
-    assert unproved <= asked // 20, f"{unproved} of {asked} unproved"
+        kept = optional - kept if number % 2 else {text for text in sorted(optional) if pick.random() < 0.5}
+        deed = perform(bed, profile("".join(f"  {text}\n" for text in sorted(always | kept)), FLAGS))
+        score.compare(needed, deed, compiled(bed))
+    assert not score.wrong, f"{len(score.wrong)} of {score.asked}:\n" + "\n".join(score.wrong[:20])
+    assert score.asked - score.unproved >= 200
+    assert 50 < score.denied < score.asked - 50
+    assert score.unproved <= score.asked // 20, f"{score.unproved} of {score.asked} unproved"

@@ -1,4 +1,4 @@
-"""Runs in the guest under a profile: many small accesses, each under a comm of its own, so that its records can be told.
+"""Runs in the guest under a profile: many small accesses, each under a comm of its own, to tell its records by.
 
 The same program runs under an empty complain profile (which logs what each access needs) and under enforced ones (which
 deny some). Only the standard library. Every access undoes what it did, whether it was allowed or not.
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -124,6 +125,10 @@ def run_cat() -> None:
     subprocess.run(["/usr/bin/cat", "/etc/hostname"], check=True, stdout=subprocess.DEVNULL)
 
 
+def open_socket(family: int, kind: int, protocol: int) -> None:
+    socket.socket(family, kind, protocol).close()
+
+
 def sockets() -> None:
     """Sockets of each family and type that this kernel has."""
     kinds = {
@@ -140,7 +145,7 @@ def sockets() -> None:
         "unix-seqpacket": (socket.AF_UNIX, socket.SOCK_SEQPACKET, 0),
     }
     for name, (family, kind, protocol) in kinds.items():
-        access(name)(lambda family=family, kind=kind, protocol=protocol: socket.socket(family, kind, protocol).close())
+        access(name)(partial(open_socket, family, kind, protocol))
 
 
 @access("bind-tcp")
@@ -242,8 +247,8 @@ def signals() -> None:
     """Signals to a process under another profile and to one that is unconfined."""
     for label, pid in (("peer", int(os.environ["PEER"])), ("free", int(os.environ["FREE"]))):
         for number in (0, signal.SIGURG, signal.SIGWINCH, signal.SIGCONT):
-            access(f"kill{int(number)}-{label}")(lambda pid=pid, number=number: os.kill(pid, number))
-        access(f"trace-{label}")(lambda pid=pid: trace(pid))
+            access(f"kill{int(number)}-{label}")(partial(os.kill, pid, number))
+        access(f"trace-{label}")(partial(trace, pid))
 
 
 def trace(pid: int) -> None:
