@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from aalearn.learn.labels import Context, context
 from aalearn.learn.options import Options
 from aalearn.learn.transitions import Plan
+from aalearn.model.errors import NotExpressible
 from aalearn.model.event import Access, Event, Verdict
 from aalearn.model.label import Label
 
-_PEERS = ("peer", "peer_label")
+PEERS = ("peer", "peer_label")
 IX_FALLBACK = b"ix fallback"
 
 
@@ -72,7 +73,7 @@ def folded(event: Event, block: str, plan: Plan, name: bytes) -> Event:
     folded.
     """
     changes: dict[str, bytes | None] = {"profile": plan.label(block)}
-    for key in _PEERS:
+    for key in PEERS:
         peer = event.get(key)
         if peer is not None:
             changes[key] = fold_peer(peer, plan, name)
@@ -86,7 +87,10 @@ def fold_peer(peer: bytes, plan: Plan, name: bytes) -> bytes:
     found = context(name, peer)
     if found is None:
         return bytes(Label.parse(peer).folded())
-    block = plan.block(found)
+    try:
+        block = plan.block(found)
+    except NotExpressible:  # a hat that can't be named: nothing but its profile can stand for it
+        block = None
     return plan.label(block) if block is not None else bytes(Label.parse(peer).folded())
 
 

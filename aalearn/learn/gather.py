@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aalearn.learn.blocks import Block, add
-from aalearn.learn.evidence import Item, folded
+from aalearn.learn.evidence import PEERS, Item, folded
 from aalearn.learn.labels import Context, Way, context
 from aalearn.learn.options import Options
 from aalearn.learn.transitions import Plan, plan
@@ -66,6 +66,8 @@ def planned(name: bytes, profile: str, items: Sequence[Item], options: Options) 
             target = context(name, event.get("target") or b"")
             hats.update(step.name for step in target or () if step.way is Way.HAT)
         _note_steps(item.context, said, inner)
+        for key in PEERS:  # a child may be named as a peer alone, its own records lost
+            _note_steps(context(name, event.get(key) or b"") or (), said, inner)
         if event.operation == "exec" and (path := event.get("name") or b"").startswith(b"/"):
             said.setdefault(path, set()).add(event.text("info"))
             target = context(name, event.get("target") or b"")
