@@ -6,7 +6,7 @@ denies can't happen at all, so it is not asked.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from aalearn.learn.evidence import Item, admitted, order
@@ -37,13 +37,19 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A learned need with what the policy would do: the block that it was asked of, and why."""
+    """A learned need with what the policy would do: the block that it was asked of, and why.
+
+    Where its fate is AFTER, `stopped` is the label of the block that denied the execution (or has no such hat), and
+    `depth` how many steps of the event's context led there.
+    """
 
     access: Access
     block: str
     event: Event
     fate: Fate
     why: str = ""
+    stopped: bytes = b""
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ class _Place:
     block: bytes | None
     fate: Fate = Fate.ALLOWED
     why: str = ""
+    stopped: bytes = b""
+    depth: int = 0
 
 
 class Replay:
@@ -75,7 +83,8 @@ class Replay:
     def _reply(self, learned_as: bytes, item: Item) -> Reply:
         place = self._place(item.context)
         if place.block is None:
-            return Reply(item.access, shown(self._name), item.event, place.fate, place.why)
+            where = shown(place.stopped or self._name)
+            return Reply(item.access, where, item.event, place.fate, place.why, place.stopped, place.depth)
         event = self._folded(learned_as, place.block, item.event)
         answer = self._oracles[place.block].ask(event, item.access.owner)
         return Reply(item.access, shown(place.block), event, _fate(answer), answer.why)
@@ -84,7 +93,11 @@ class Replay:
         place = self._places.get(steps)
         if place is None:
             above = self._place(steps[:-1])
-            place = above if above.block is None else self._step(above.block, steps[-1])
+            place = above
+            if above.block is not None:
+                place = self._step(above.block, steps[-1])
+                if place.fate is Fate.AFTER:
+                    place = replace(place, stopped=above.block, depth=len(steps) - 1)
             self._places[steps] = place
         return place
 
