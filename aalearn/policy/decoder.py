@@ -169,6 +169,7 @@ def _version(reader: Reader, *, required: bool) -> int | None:
 def _profile(reader: Reader, version: int | None, word: int) -> BinaryProfile:
     namespace = reader.maybe_string("namespace")
     _open(reader, "profile")
+    reader.charge(2)
     name = reader.text()
     try:
         profile = _body(reader, name, version, word, namespace)
@@ -335,6 +336,9 @@ def _policy_db(reader: Reader, what: str, *, file: bool) -> PolicyDb | None:
 
 def _verify(found: PolicyDb, reader: Reader, what: str, *, file: bool) -> None:
     """Refuse permissions and exec targets that are pointed to and are not there, as the kernel does."""
+    for target in found.table or ():
+        if target.count(b"\0") > target.startswith(b":"):  # only `:NAMESPACE NUL NAME` has one
+            raise reader.fail(f"the {what} automaton has the exec target {shown(target)}")
     accept, targets = found.dfa.accept, len(found.table or ())
     if found.perms is not None:
         if max(accept) + file >= len(found.perms):

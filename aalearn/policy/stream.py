@@ -8,6 +8,7 @@ u16 length that includes the final NUL, BLOB a u32 length, ARRAY a u16 count.
 from array import array
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import cache
 from struct import Struct
 from typing import Final, overload
 
@@ -70,6 +71,13 @@ class PermTable(Sequence[tuple[int, ...]]):
         return hash((self.version, self.words.tobytes()))
 
 
+@cache
+def _head(name: str) -> bytes:
+    """Return the NAME element that spells `name`."""
+    word = name.encode() + b"\0"
+    return bytes((Tag.NAME,)) + _U16.pack(len(word)) + word
+
+
 class Reader:
     """A position in a stream. What does not fit raises PolicyError, which names the byte; nothing is skipped.
 
@@ -95,10 +103,15 @@ class Reader:
         """Return (to be raised) the error that says what is wrong at the present byte."""
         return PolicyError(f"damaged policy: byte {self.at if at is None else at}: {what}")
 
+    def charge(self, count: int) -> None:
+        """Count `count` small values against what a stream of this size can have of them."""
+        self.budget -= count
+        if self.budget < 0:
+            raise self.fail("more names or profiles than a policy of this size can have")
+
     def named(self, name: str) -> bool:
         """Return whether the next element carries `name`; if so, step over the name."""
-        word = name.encode() + b"\0"
-        head = bytes((Tag.NAME,)) + _U16.pack(len(word)) + word
+        head = _head(name)
         if not self.data.startswith(head, self.at):
             return False
         self.at += len(head)
@@ -161,9 +174,7 @@ class Reader:
 
     def string(self) -> bytes:
         """Return an unnamed STRING without its final NUL."""
-        self.budget -= 1
-        if self.budget < 0:
-            raise self.fail("more names than a policy of this size can have")
+        self.charge(1)
         self.expect(Tag.STRING)
         (length,) = _U16.unpack_from(self.data, self._take(2))
         start = self._take(length)
@@ -211,6 +222,7 @@ class Reader:
         return PermTable(version, words)
 
 
+@cache
 def _place(byte: int) -> int:
     """Return where the `byte`-th byte of a little-endian word stands in a word of this machine."""
     return array("I", [0xFF << 8 * byte]).tobytes().index(0xFF)
@@ -231,7 +243,7 @@ class Writer:
 
     def name(self, name: str) -> None:
         """Write the name of the next element."""
-        self._text(Tag.NAME, name.encode())
+        self.data += _head(name)
 
     def struct(self, name: str) -> None:
         """Open a named STRUCT."""
@@ -248,8 +260,12 @@ class Writer:
 
     def u32(self, *values: int) -> None:
         """Write unnamed U32 elements."""
-        for value in values:
-            self.data += bytes((Tag.U32,)) + _U32.pack(value)
+        start = len(self.data)
+        self.data += bytes(5 * len(values))
+        self.data[start::5] = bytes((Tag.U32,)) * len(values)
+        words = memoryview(array("I", values)).cast("B")
+        for byte in range(4):
+            self.data[start + 1 + byte :: 5] = words[_place(byte) :: 4]
 
     def u64(self, value: int) -> None:
         """Write an unnamed U64."""

@@ -9,7 +9,7 @@ import pytest
 from aalearn.policy.cache import Cache
 from aalearn.policy.compiler import Parser
 from tests.conftest import require
-from tests.policy import trixie
+from tests.policy import seeds, trixie
 
 T = TypeVar("T")
 
@@ -36,6 +36,12 @@ def trixie_base() -> Path:
 def apparmor_source() -> Path:
     """AppArmor's source as in Debian 13, with `parser/tst/simple_tests`."""
     return _fetched(trixie.source)
+
+
+@pytest.fixture(scope="session")
+def blobs(bookworm_parser: Parser, trixie_parser: Parser, trixie_base: Path) -> dict[str, bytes]:
+    """Compiled policy of every shape that the two parsers make, by name."""
+    return seeds.blobs({"bookworm": bookworm_parser, "trixie": trixie_parser}, trixie_base)
 
 
 @pytest.fixture(params=["bookworm", "trixie"])
