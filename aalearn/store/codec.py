@@ -8,7 +8,7 @@ length instead. Both are exact, and each need has one form only, so that bytes c
 import struct
 from collections.abc import Iterable
 from hashlib import blake2b
-from struct import Struct, pack, unpack_from
+from struct import pack, unpack_from
 from typing import Final
 
 from aalearn.model.errors import StoreError
@@ -35,7 +35,6 @@ _HEADS_KEPT: Final = 4096
 _heads: dict[tuple[str, bool | None, str, tuple[str, ...]], bytes | None] = {}
 _keys: dict[bytes, tuple[str, tuple[str, ...]]] = {}
 
-_LABEL: Final = Struct("<q").pack
 _MOST: Final = (1 << 63) - 1
 
 
@@ -138,9 +137,14 @@ def _parts(data: bytes, place: int) -> Iterable[bytes]:
         yield data[place - size : place]
 
 
-def identity(label: int, need: bytes) -> bytes:
-    """Return the 16-byte digest of an access: the label's id and `encode_need`."""
-    return blake2b(_LABEL(label) + need, digest_size=16).digest()
+def low(label: int) -> bytes:
+    """Return what the identities of a label's accesses begin with; `low(label + 1)` is above all of them."""
+    return label.to_bytes(8, "big")
+
+
+def identity(label_low: bytes, need: bytes) -> bytes:
+    """Return the identity of an access: `low` of its label's id, and a 16-byte digest of that and `encode_need`."""
+    return label_low + blake2b(label_low + need, digest_size=16).digest()
 
 
 def name_id(*parts: bytes) -> int:

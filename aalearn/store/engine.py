@@ -23,36 +23,39 @@ _WRITES: Final = "aalearn_writes"
 
 
 class Place:
-    """Where a store is, taken from its URL. `file` is None for PostgreSQL and for a store in memory."""
+    """Where a store is, taken from its URL. `file` is None for PostgreSQL and for a store in memory.
+
+    What follows `sqlite:///` is the file's name as it is: nothing in it is an escape or an option.
+    """
 
     def __init__(self, url: str) -> None:
-        try:
-            self.url: URL = make_url(url)
-        except ArgumentError:
-            raise UsageError(
-                f"{shown(url)} is no store: use sqlite:///PATH or postgresql+psycopg://user@host/name"
-            ) from None
-        backend = self.url.get_backend_name()
-        if backend == "postgresql":
-            if self.url.drivername == "postgresql":
-                self.url = self.url.set(drivername="postgresql+psycopg")
-        elif self.url.drivername not in ("sqlite", "sqlite+pysqlite"):
-            raise UsageError(
-                f"a store in {shown(backend)} is not supported: use sqlite:///PATH or postgresql+psycopg://…"
-            )
-        elif self.url.query:
-            raise UsageError(
-                f"{shown(url)}: an SQLite store takes no options after `?` (write %3F for a ? in its name)"
-            )
+        scheme, _, rest = url.partition("://")
+        backend, _, driver = scheme.partition("+")
+        self.url: URL | None = None
+        self.file: Path | None = None
         self.is_sqlite = backend == "sqlite"
-        name = self.url.database
-        self.file: Path | None = Path(name) if self.is_sqlite and name and name != ":memory:" else None
-        self.name = shown(str(self.file) if self.file else self.url.render_as_string(hide_password=True))
+        if self.is_sqlite and driver in ("", "pysqlite") and (rest == "" or rest.startswith("/")):
+            name = rest[1:]
+            if "\0" in name:
+                raise UsageError(f"{shown(url)} is no store: a file's name has no NUL")
+            self.file = Path(name) if name and name != ":memory:" else None
+            self.name = shown(str(self.file)) if self.file else "in memory"
+        elif backend == "postgresql" and driver in ("", "psycopg"):
+            try:
+                self.url = make_url(url).set(drivername="postgresql+psycopg")
+            except (ArgumentError, ValueError):
+                raise UsageError(
+                    "this is no URL of a PostgreSQL database: postgresql+psycopg://user@host/name"
+                ) from None
+            self.name = shown(self.url.render_as_string(hide_password=True))
+        else:
+            known = "sqlite:///PATH or postgresql+psycopg://user@host/name"
+            raise UsageError(f"{shown(scheme or url)} is no store: use {known}")
 
     def engine(self, *, readonly: bool, immutable: bool = False) -> Engine:
         """Return an engine that opens one connection when asked; nothing is touched yet."""
-        if not self.is_sqlite:
-            return self._postgresql()
+        if self.url is not None:
+            return self._postgresql(self.url)
         file = self.file
 
         def connect() -> sqlite3.Connection:
@@ -66,11 +69,11 @@ class Place:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def _postgresql(self) -> Engine:
+    def _postgresql(self, url: URL) -> Engine:
         name = f"aalearn {os.getpid()}@{socket.gethostname()}"[:63]
         try:
             return create_engine(
-                self.url,
+                url,
                 poolclass=NullPool,
                 paramstyle="format",
                 connect_args={"application_name": name, "connect_timeout": _WAIT_SECONDS},

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from aalearn.model.event import Access, Event, Verdict
 from aalearn.store import schema
@@ -111,26 +111,16 @@ def _names(ids: Iterable[int], nodes: dict[int, str]) -> tuple[str, ...]:
 def accesses(connection: Connection, name: bytes, verdicts: Collection[Verdict] | None) -> tuple[Access, ...]:
     """Return the accesses of a profile with its children and hats, sorted."""
     base = base_id(name)
-    labels = {
-        number: label
-        for number, label in connection.execute(
-            select(schema.labels.c.id, schema.labels.c.label).where(schema.labels.c.base == base)
-        )
-        if group(label) == name
-    }
     nodes = node_names(connection)
     _, joined = runs_of(connection, base, nodes)
-    table = schema.accesses.c
-    asked = select(table.label, table.digest, table.need, table.state, table.sample)
-    rows = connection.execute(
-        asked.where(table.label.in_(select(schema.labels.c.id).where(schema.labels.c.base == base)))
-    )
+    labels, table = schema.labels.c, schema.accesses.c
+    asked = select(labels.label, table.digest, table.need, table.state, table.sample)
+    near = and_(table.digest >= labels.low, table.digest < labels.high)
+    rows = connection.execute(asked.join_from(schema.labels, schema.accesses, near).where(labels.base == base))
     wanted = frozenset(Verdict if verdicts is None else verdicts)
     found = []
     for label, digest, need, state, sample in rows:
-        if label not in labels:
-            continue
-        event, owner = decode_need(labels[label], need)
+        event, owner = decode_need(label, need)
         if event.verdict in wanted:
             found.append(_access(access_id(digest), event, owner, decode_state(state), sample, nodes, joined))
     return tuple(sorted(found, key=lambda access: sort_key(access.event, access.owner)))

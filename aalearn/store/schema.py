@@ -40,6 +40,9 @@ labels = Table(
     _id(),
     Column("base", BigInteger, nullable=False),  # name_id of codec.group(label)
     Column("label", LargeBinary, nullable=False),
+    # The label's accesses are those with low <= digest < high.
+    Column("low", LargeBinary(8), nullable=False),
+    Column("high", LargeBinary(8), nullable=False),
     Index("labels_by_base", "base"),
 )
 
@@ -50,12 +53,11 @@ accesses = Table(
     "accesses",
     metadata,
     Column("id", _ROW, primary_key=True, autoincrement=True),
-    Column("label", BigInteger, nullable=False),
-    Column("digest", LargeBinary(16), nullable=False),
+    Column("digest", LargeBinary(24), nullable=False),
     Column("need", LargeBinary, nullable=False),
     Column("state", LargeBinary, nullable=False),
     Column("sample", LargeBinary, nullable=False),
-    UniqueConstraint("label", "digest", name="accesses_by_digest"),
+    UniqueConstraint("digest", name="accesses_by_digest"),
 )
 
 # What `status` shows, kept up with each commit so that it needn't walk all accesses. No programs or runs in it.

@@ -85,7 +85,7 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         self.labels = _upsert(dialect, schema.labels, ["id"], {})
         self.nodes = _upsert(dialect, schema.nodes, ["id"], {})
-        self.accesses = _upsert(dialect, schema.accesses, ["label", "digest"], {"state": _new, "sample": _new})
+        self.accesses = _upsert(dialect, schema.accesses, ["digest"], {"state": _new, "sample": _new})
         self.totals = _upsert(dialect, schema.totals, ["label", "verdict"], {"accesses": _add, "state": _new})
         span: dict[str, Join] = {"start": _least, "end": _most, "program": _at_start, "fresh": _either}
         self.runs = _upsert(dialect, schema.runs, ["id"], span)
@@ -95,22 +95,16 @@ class Statements:
         self.losses = _upsert(dialect, schema.losses, ["id"], {"source": _least})
         self.timeline = _upsert(dialect, schema.timeline, ["id"], {})
         table = schema.accesses.c
-        self.known = Statement(
-            select(table.digest, table.state, table.sample).where(
-                table.label == bindparam("label"), table.digest.in_([bindparam(f"d{i}") for i in range(ASKED)])
-            ),
-            dialect,
-            ["label", *[f"d{i}" for i in range(ASKED)]],
-        )
+        asked = [f"d{i}" for i in range(ASKED)]
+        known = select(table.digest, table.state, table.sample)
+        self.known = Statement(known.where(table.digest.in_([bindparam(name) for name in asked])), dialect, asked)
 
-    def known_among(
-        self, connection: Connection, label: int, digests: Sequence[bytes]
-    ) -> dict[bytes, tuple[bytes, bytes]]:
-        """Return state and sample of those accesses of a label that are there already."""
+    def known_among(self, connection: Connection, digests: Sequence[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
+        """Return state and sample of those accesses that are there already."""
         found: dict[bytes, tuple[bytes, bytes]] = {}
         for start in range(0, len(digests), ASKED):
             asked = digests[start : start + ASKED]
-            filled = (label, *asked, *[asked[0]] * (ASKED - len(asked)))
+            filled = (*asked, *[asked[0]] * (ASKED - len(asked)))
             for digest, state, sample in connection.exec_driver_sql(self.known.sql, filled):
                 found[digest] = (state, sample)
         return found

@@ -7,6 +7,7 @@ from typing import Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy import text as sql
+from sqlalchemy.exc import OperationalError
 
 from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
@@ -39,6 +40,7 @@ class Store:
         self._connection = connection
         self._lock = lock
         self._ledgers: dict[str, Ledger] = {}
+        self._readonly = False
 
     @classmethod
     def open(cls, url: str, *, readonly: bool = False) -> Self:
@@ -54,9 +56,8 @@ class Store:
             engines.look_at(place.file, place.name, readonly=readonly)
             if not readonly:
                 lock = locks.FileLock(place.file, place.name)
-        engine = place.engine(readonly=readonly)
         with told(place.name):
-            connection = _connect(place, engine, readonly=readonly)
+            engine, connection = _connect(place, readonly=readonly)
         store = cls(place, engine, connection, lock)
         try:
             with told(place.name):
@@ -68,11 +69,10 @@ class Store:
 
     def _bring_up(self, *, readonly: bool) -> None:
         """See to the schema: nothing when it is ours already, else migrate under the locks, or refuse."""
+        self._readonly = readonly
         version = self._read(lambda connection: migrate.version_of(connection, self._place.name))
         if version == schema.HEAD:
             return
-        if readonly and self._place.file is None and self._place.is_sqlite:
-            readonly = False
         if readonly:
             if version is None:
                 raise StoreError(f"the store {self._place.name} is empty: run `aalearn ingest LOG…` first")
@@ -107,6 +107,8 @@ class Store:
     @contextmanager
     def _writing(self, *, lasting: bool = False) -> Iterator[Connection]:
         """One writing transaction. `lasting`: what a person did must survive even a power cut."""
+        if self._readonly:
+            raise StoreError(f"the store {self._place.name} was opened for reading only")
         connection = engines.for_writing(self._connection, True)
         try:
             if lasting and self._place.is_sqlite:
@@ -240,14 +242,28 @@ class Store:
         return self._read(lambda connection: reading.revisions(connection, profile))
 
 
-def _connect(place: engines.Place, engine: Engine, *, readonly: bool) -> Connection:
+def _connect(place: engines.Place, *, readonly: bool) -> tuple[Engine, Connection]:
     """Connect, and for SQLite set what a connection needs."""
+    if not (readonly and place.file is not None):
+        return _connected(place, readonly=False, immutable=False)
+    try:
+        return _connected(place, readonly=True, immutable=False)
+    except OperationalError:
+        # Where the folder can't be written, SQLite can't make its index of the WAL. Without a WAL none is needed.
+        wal = place.file.with_name(place.file.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        return _connected(place, readonly=True, immutable=True)
+
+
+def _connected(place: engines.Place, *, readonly: bool, immutable: bool) -> tuple[Engine, Connection]:
+    engine = place.engine(readonly=readonly, immutable=immutable)
     connection = engine.connect()
     if place.is_sqlite:
         try:
             new = place.file is None or not place.file.stat().st_size
-            engines.prepare(connection, new=new, readonly=readonly and place.file is not None)
+            engines.prepare(connection, new=new, readonly=readonly)
         except BaseException:
             connection.close()
             raise
-    return connection
+    return engine, connection

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 from aalearn.model.event import Event, Verdict
 from aalearn.store import schema
 from aalearn.store.batch import SAMPLE_BYTES, AccessKey, Batch, RunKey, Tally
-from aalearn.store.codec import VERDICTS, encode_need, fit, group, identity, name_id, to_bytes
+from aalearn.store.codec import VERDICTS, encode_need, fit, group, identity, low, name_id, to_bytes
 from aalearn.store.ledger import Ledger
 from aalearn.store.state import PROGRAM_BYTES, State, encode_one
 from aalearn.store.state import decode as decode_state
@@ -22,11 +22,6 @@ from aalearn.store.statements import Statements
 _STEP: Final = 5000
 # So many runs are kept a profile, the least by id; `reading.runs_in_all` estimates beyond.
 RUNS_A_PROFILE: Final = 20_000
-
-
-# label id, digest, encoded need, verdict, tally
-_Found = tuple[int, bytes, bytes, Verdict, Tally]
-_order: Final = itemgetter(0, 1)
 
 
 def node_id(node: str) -> int:
@@ -57,6 +52,11 @@ class _Total:
     state: State = field(default_factory=State)
 
 
+# identity, encoded need, total, tally
+_Found = tuple[bytes, bytes, _Total, Tally]
+_digest: Final = itemgetter(0)
+
+
 class Commit:
     """One commit in the making: ids already worked out, totals as they add up."""
 
@@ -67,7 +67,7 @@ class Commit:
         self._labels: dict[bytes, int] = {}
         self._bases: dict[bytes, int] = {}
         self._runs: dict[RunKey, int] = {}
-        self._totals: dict[tuple[int, Verdict], _Total] = {}
+        self._totals: dict[tuple[bytes, Verdict], _Total] = {}
 
     def write(self, batch: Batch, ledgers: Mapping[str, Ledger]) -> None:
         """Write all of it."""
@@ -108,40 +108,36 @@ class Commit:
             asked = select(column).where(column.in_(ids[start : start + _STEP]))
             self._new_labels.difference_update(self._connection.execute(asked).scalars())
         rows = [
-            (number, self._base(label), label) for label, number in self._labels.items() if number in self._new_labels
+            (number, self._base(label), label, low(number), low(number + 1))
+            for label, number in self._labels.items()
+            if number in self._new_labels
         ]
         self._statements.labels.run(self._connection, rows)
 
     def _write_accesses(self, tallies: Mapping[AccessKey, Tally]) -> None:
         items = iter(tallies.items())
-        labels = self._labels
+        lows = {label: low(number) for label, number in self._labels.items()}
+        fresh = frozenset(low(number) for number in self._new_labels)
         while step := list(islice(items, _STEP)):
             found: list[_Found] = []
             for (label, need, owner), tally in step:
-                number = labels[label]
                 blob = encode_need(need, owner)
-                found.append((number, identity(number, blob), blob, need.verdict, tally))
-            found.sort(key=_order)  # neighbours in the index are written together
-            known = self._known(found)
-            rows = [self._row(one, known.get(one[1])) for one in found]
+                found.append((identity(lows[label], blob), blob, self._total(label, need.verdict), tally))
+            found.sort(key=_digest)  # neighbours in the index are written together
+            # The accesses of labels that this batch brought can't be there yet.
+            asked = [digest for digest, *_ in found if digest[:8] not in fresh]
+            known = self._statements.known_among(self._connection, asked)
+            rows = [self._row(one, known.get(one[0])) for one in found]
             self._statements.accesses.run(self._connection, rows)
 
-    def _known(self, found: list[_Found]) -> dict[bytes, tuple[bytes, bytes]]:
-        """Look up which of the accesses are there. Those of labels that this batch brought can't be."""
-        asked: dict[int, list[bytes]] = {}
-        for label, digest, *_ in found:
-            if label not in self._new_labels:
-                asked.setdefault(label, []).append(digest)
-        known: dict[bytes, tuple[bytes, bytes]] = {}
-        for label, digests in asked.items():
-            known |= self._statements.known_among(self._connection, label, digests)
-        return known
-
-    def _row(self, found: _Found, known: tuple[bytes, bytes] | None) -> tuple[int, bytes, bytes, bytes, bytes]:
-        label, digest, need, verdict, tally = found
+    def _total(self, label: bytes, verdict: Verdict) -> _Total:
         total = self._totals.get((label, verdict))
         if total is None:
             total = self._totals[label, verdict] = _Total()
+        return total
+
+    def _row(self, found: _Found, known: tuple[bytes, bytes] | None) -> tuple[bytes, bytes, bytes, bytes]:
+        digest, need, total, tally = found
         summed = total.state
         summed.add(tally.count, tally.first, tally.last, tally.trusted)
         sample = tally.sample[:SAMPLE_BYTES]
@@ -156,9 +152,9 @@ class Commit:
                         tally.count, tally.first, tally.last, tally.trusted, program, place, self._run(run)
                     )
                 except struct.error:
-                    pass
+                    pass  # too big for the quick way
                 else:
-                    return (label, digest, need, state, sample)
+                    return (digest, need, state, sample)
             merged = State()
         else:
             merged = decode_state(known[0])
@@ -168,20 +164,19 @@ class Commit:
         summed.nodes.update(nodes)
         merged.add(tally.count, tally.first, tally.last, tally.trusted)
         merged.add_who(tally.programs, nodes, [self._run(run) for run in tally.runs])
-        return (label, digest, need, merged.encode(), sample)
+        return (digest, need, merged.encode(), sample)
 
     def _write_totals(self) -> None:
         table = schema.totals
-        labels = list({label for label, _ in self._totals} - self._new_labels)
+        labels = list({self._labels[label] for label, _ in self._totals} - self._new_labels)
         before: dict[tuple[int, int], bytes] = {}
         for start in range(0, len(labels), _STEP):
             asked = select(table.c.label, table.c.verdict, table.c.state)
             rows = self._connection.execute(asked.where(table.c.label.in_(labels[start : start + _STEP])))
             before |= {(label, verdict): state for label, verdict, state in rows}
         written = []
-        for (label, verdict), total in self._totals.items():
-            summed = total.state
-            code = VERDICTS.index(verdict)
+        for (name, verdict), total in self._totals.items():
+            label, code, summed = self._labels[name], VERDICTS.index(verdict), total.state
             known = before.get((label, code))
             state = decode_state(known) if known is not None else State()
             state.add(summed.count, summed.first, summed.last, summed.trusted)
@@ -235,7 +230,7 @@ class Commit:
 
 def access_id(digest: bytes) -> int:
     """Return the number by which an access is known outside the store: it depends on the access only."""
-    return int.from_bytes(digest[:8], "little") >> 1
+    return int.from_bytes(digest[8:16], "little") >> 1
 
 
 def sort_key(event: Event, owner: bool | None) -> tuple[object, ...]:

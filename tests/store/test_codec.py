@@ -21,6 +21,7 @@ _events = st.builds(
     st.just(b"label"),
     st.lists(st.tuples(_words, _values), max_size=5).map(tuple),
 )
+LOW = codec.low(1)
 _owners = st.sampled_from([True, False, None])
 
 
@@ -34,8 +35,8 @@ def test_different_needs_have_different_bytes(one: Event, mine: bool | None, oth
     same = (one, mine) == (other, its)
     first, second = codec.encode_need(one, mine), codec.encode_need(other, its)
     assert (first == second) is same
-    assert (codec.identity(1, first) == codec.identity(1, second)) is same
-    assert codec.identity(1, first) != codec.identity(2, first)
+    assert (codec.identity(LOW, first) == codec.identity(LOW, second)) is same
+    assert codec.identity(LOW, first) != codec.identity(codec.low(2), first)
 
 
 def test_the_bytes_stay() -> None:
@@ -43,7 +44,7 @@ def test_the_bytes_stay() -> None:
     event = Event(Verdict.DENIED, "open", b"p", (("class", b"file"), ("name", b"/a\xff")))
     blob = codec.encode_need(event, None)
     assert blob == b"\x01\x01\x02open\nclass\nname\0file\0/a\xff"
-    assert codec.identity(5, blob).hex() == "c1f27c42e36c1fcc57f20149dbcdfa0b"
+    assert codec.identity(codec.low(5), blob).hex() == "0000000000000005a0d41d726f49cbda6a0d1e1f969b6b3c"
     assert codec.name_id(b"label", b"web") == 8693461310008666366
 
 

@@ -31,6 +31,8 @@ def upgrade() -> None:
         _id("id"),
         Column("base", BigInteger, nullable=False),
         Column("label", LargeBinary, nullable=False),
+        Column("low", LargeBinary(8), nullable=False),
+        Column("high", LargeBinary(8), nullable=False),
     )
     op.create_index("labels_by_base", "labels", ["base"])
     op.create_table(
@@ -41,12 +43,11 @@ def upgrade() -> None:
     op.create_table(
         "accesses",
         Column("id", _row(), primary_key=True, autoincrement=True),
-        Column("label", BigInteger, nullable=False),
-        Column("digest", LargeBinary(16), nullable=False),
+        Column("digest", LargeBinary(24), nullable=False),
         Column("need", LargeBinary, nullable=False),
         Column("state", LargeBinary, nullable=False),
         Column("sample", LargeBinary, nullable=False),
-        UniqueConstraint("label", "digest", name="accesses_by_digest"),
+        UniqueConstraint("digest", name="accesses_by_digest"),
     )
     op.create_table(
         "totals",
