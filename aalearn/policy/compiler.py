@@ -193,9 +193,9 @@ class Parser:
         return digest.hexdigest()
 
     def _itself(self) -> bytes:
-        """Return what tells this parser from others: its version and the digest of its program files."""
+        """Return what tells this parser from others: its version, its command and the digest of its program files."""
         if not self._identity:
-            digest = hashlib.sha256(self.release.encode())
+            digest = hashlib.sha256("\0".join((self.release, *self.command)).encode("utf-8", "surrogateescape"))
             for word in self.command:
                 program = shutil.which(word) or word
                 if Path(program).is_file():
