@@ -35,4 +35,9 @@ class CapabilityRule(Rule):
             return noted(Level.UNSUPPORTED, f"unknown capability {shown(name or number)}")
         if event.text("info").startswith("optional"):
             return noted(Level.PROBE, f"capability {name} was only probed: nothing failed, so it is not granted")
+        if target.abi in words("capabilities")["unknown"].get(name, ()):
+            return noted(
+                Level.UNSUPPORTED,
+                f"capability {name} would become another under abi {target.abi}: learn for a newer one",
+            )
         return Outcome((cls(frozenset({name})),))

@@ -35,13 +35,14 @@ from aalearn.rules.base import (
 from aalearn.rules.network import socket_type
 
 _NONE = Pattern.literal(b"none")
+_AUTO = Pattern.literal(b"auto")  # bind without an address: the kernel shall choose one
 _AUTOBIND = re.compile(rb"@[0-9a-f]{5}")  # the kernel's own choice (source: net/unix/af_unix.c, unix_autobind)
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class UnixRule(Rule):
-    """`addr` and `peer_addr` begin with `@` or are the literal `none`; None is any address, `peer` None any label.
+    """`addr` and `peer_addr` begin with `@` or are the literals `none` and `auto`; None is any address or label.
 
     Only accept, connect, receive and send can have a peer.
     """
@@ -86,7 +87,11 @@ class UnixRule(Rule):
         rules: list[Rule] = []
         if "create" in access:  # asked before there is an address
             rules.append(cls(frozenset({"create"}), kind))
-        if own := access - peered - {"create"}:
+        own = access - peered - {"create"}
+        if "bind" in own and address == _NONE:
+            rules.append(cls(frozenset({"bind"}), kind, _AUTO))
+            own -= {"bind"}
+        if own:
             rules.append(cls(own, kind, address))
         if others := access & peered:
             rules.append(cls(others, kind, address, peer_address, peer))
