@@ -4,7 +4,6 @@ Core's own way to the driver costs as much a row as SQLite needs to write it; th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ClauseElement, ColumnElement, Connection, Dialect, Table, and_, bindparam, case, or_, select
@@ -110,7 +109,12 @@ class Statements:
         return found
 
 
-@lru_cache(maxsize=4)
+_made: dict[str, Statements] = {}
+
+
 def statements_of(dialect: Dialect) -> Statements:
-    """Return the statements for an engine's dialect."""
-    return Statements(dialect)
+    """Return the statements for an engine's dialect; each engine has a dialect of its own, but the text is the same."""
+    made = _made.get(dialect.name)
+    if made is None:
+        made = _made[dialect.name] = Statements(dialect)
+    return made

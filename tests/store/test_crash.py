@@ -16,44 +16,8 @@ from aalearn.model.errors import StoreError
 from aalearn.store import Store
 from aalearn.store.batch import Batch
 from tests.conftest import ROOT, require
+from tests.store.nursery import LINES
 from tests.store.sightings import commit, many, take
-
-LINES = 6000
-STEP = 20
-
-# A process with everything imported; each line that it reads makes it fork one writer.
-_NURSERY = f"""
-import os, sys
-from aalearn.store import Store
-from aalearn.store.batch import Batch
-import aalearn.store.store, sqlalchemy.dialects.postgresql.psycopg, alembic.command, alembic.config
-from tests.store.sightings import many, take
-
-seen = many({LINES})
-
-def write(early):
-    if early:
-        os.write(1, b"open\\n")
-    with Store.open(sys.argv[1]) as store:
-        if not early:
-            os.write(1, b"open\\n")
-        done = int(store.positions().get("a.log", "0"))
-        batch = Batch()
-        for number in range(max(0, done - 7), len(seen)):  # some are read again, as after a rotation
-            take(store, batch, seen[number])
-            if number % {STEP} == {STEP - 1}:
-                batch.positions["a.log"] = str(number + 1)
-                store.commit(batch)
-                batch.clear()
-
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        os.write(1, b"%d\\n" % os.getpid())
-        write(line == "early\\n")
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 
 
 def _told(url: str) -> list[object]:
@@ -66,17 +30,17 @@ def _readings(store: Store) -> list[object]:
     return [store.profiles(), [store.accesses(name) for name in names], [store.runs(name) for name in names]]
 
 
-def _killed(nursery: "subprocess.Popen[str]", wait: float | None, *, early: bool = False) -> int:
-    """Fork a writer, kill it `wait` seconds after it opened (or, `early`, began to open) the store; None: let it end.
+def _killed(nursery: "subprocess.Popen[str]", commits: int, wait: float | None) -> int:
+    """Fork a writer; kill it `wait` seconds after that many commits (below 0: as it opens the store; None: never).
 
     Return its exit code.
     """
     assert nursery.stdin is not None
     assert nursery.stdout is not None
-    nursery.stdin.write("early\n" if early else "go\n")
+    nursery.stdin.write(f"{commits}\n")
     nursery.stdin.flush()
     child = int(nursery.stdout.readline())
-    assert nursery.stdout.readline() == "open\n"
+    assert nursery.stdout.readline() == "now\n"
     if wait is not None:
         time.sleep(wait)
         with contextlib.suppress(ProcessLookupError):
@@ -85,24 +49,23 @@ def _killed(nursery: "subprocess.Popen[str]", wait: float | None, *, early: bool
 
 
 def test_kill_9_at_any_moment(url: str) -> None:
-    """At least 25 kills on each engine at random moments: of opening and migrating, of counting, of committing."""
+    """26 kills on each engine at random moments: of opening and migrating, of counting, of committing."""
     draw = random.Random(9)
     reached = set()
-    command = [sys.executable, "-c", _NURSERY, url]
+    command = [sys.executable, "-m", "tests.store.nursery", url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as nursery:
         for number in range(26):
-            early = number < 6
-            code = _killed(nursery, draw.random() * (0.2 if early else 0.06), early=early)
-            assert code == -signal.SIGKILL
+            commits, wait = (-1, 0.1) if number < 6 else (draw.randrange(9), 0.02)
+            assert _killed(nursery, commits, draw.random() * wait) == -signal.SIGKILL
             with Store.open(url) as store:  # whole after each kill
                 done = int(store.positions().get("a.log", "0"))
                 assert sum(summary.events for summary in store.profiles()) == done
                 assert sum(access.count for name in (b"web", b"db") for access in store.accesses(name)) == done
                 reached.add(done)
-        assert _killed(nursery, None) == 0
+        assert _killed(nursery, -1, None) == 0
         assert nursery.stdin is not None
         nursery.stdin.close()
-    assert len(reached) > 5
+    assert len(reached) > 10
     with Store.open("sqlite://") as whole:
         commit(whole, many(LINES))
         assert _told(url) == _readings(whole)
