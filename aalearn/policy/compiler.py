@@ -215,6 +215,8 @@ class Parser:
                 inside = f"{shown(place)} " if place and not place.startswith("/proc/self/fd/") else ""
                 return f"{inside}line {match['line']}: {_plain(match['what'])}"
         rest = [_plain(line) for line in lines if not _WARNING.match(line)]
+        if any("Assertion `" in line for line in rest):
+            return f"apparmor_parser {self.release} broke down on it: {'; '.join(rest[:3])}"
         return "; ".join(rest[:3]) or f"apparmor_parser {self.release} failed with exit status {status} and no word"
 
 

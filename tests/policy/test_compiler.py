@@ -183,6 +183,12 @@ def test_a_parser_that_hangs_or_dies(tmp_path: Path) -> None:
         silent.compile("profile p { }", features=ABI3)
 
 
+def test_a_parser_that_breaks_down_says_so(trixie_parser: Parser) -> None:
+    """4.1.0 can't make the permission table of an automaton that permits nothing."""
+    with pytest.raises(PolicyError, match=r"apparmor_parser 4\.1\S* broke down on it: .*Assertion"):
+        trixie_parser.compile("profile p { audit deny link /a -> /b, }", features=shipped("4.0"))
+
+
 def test_nothing_is_left_behind_and_no_shell_reads_the_text(parser: Parser, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     text = f'profile p {{ "/x/$(touch {tmp_path}/y);`touch {tmp_path}/z`" r, }}'
