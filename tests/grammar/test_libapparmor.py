@@ -116,24 +116,27 @@ def test_our_fields_are_libapparmor_s_on_every_line_that_it_accepts() -> None:
     assert not differ
 
 
+def mended(line: bytes, names: tuple[str, ...]) -> bytes:
+    """Return the line after some mends; the line itself if one of them changes nothing."""
+    text = line
+    for name in names:
+        before, text = text, MENDS[name](text)
+        if text == before:
+            return line
+    return text
+
+
 def reasons(lines: list[bytes]) -> dict[bytes, str]:
     """Return for each line that LibAppArmor rejects the least set of mends after which it accepts it."""
     left = {line for line, said in zip(lines, asked(lines), strict=True) if said["event"] == INVALID}
     found: dict[bytes, str] = {}
     for size in range(1, 5):
-        for names in combinations(MENDS, size):
-            trial = sorted(left)
-            mended = []
-            for line in trial:
-                text = line
-                for name in names:
-                    text = MENDS[name](text)
-                mended.append(text)
-            changed = [(line, text) for line, text in zip(trial, mended, strict=True) if line != text]
-            for (line, _), said in zip(changed, asked([text for _, text in changed]), strict=True):
-                if said["event"] != INVALID:
-                    found[line] = " + ".join(names)
-                    left.discard(line)
+        trials = [(line, names, mended(line, names)) for line in sorted(left) for names in combinations(MENDS, size)]
+        trials = [trial for trial in trials if trial[0] != trial[2]]
+        for (line, names, _), said in zip(trials, asked([text for _, _, text in trials]), strict=True):
+            if said["event"] != INVALID and line in left:
+                found[line] = " + ".join(names)
+                left.discard(line)
     return {**found, **dict.fromkeys(left, "?")}
 
 
