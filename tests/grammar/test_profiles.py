@@ -123,7 +123,7 @@ def test_local_includes_however_they_are_spelled(line: str, local: str | None) -
         ("profile x { /a r, }\n", "profile x { /a r, \n  /new r,\n}\n"),
         ("profile x {\r\n  /a r,\r\n}\r\n", "profile x {\r\n  /a r,\r\n  /new r,\r\n}\r\n"),
         ("profile x {\n  /a r, # c }\n}", "profile x {\n  /a r, # c }\n  /new r,\n}"),
-        ("profile x {\n   /a r,\n  ^h {\n/b r,\n  }\n}\n", "profile x {\n   /a r,\n  ^h {\n/b r,\n  }\n   /new r,\n}\n"),
+        ("profile x {\n   /a r,\n ^h {\n/b r,\n  }\n}\n", "profile x {\n   /a r,\n ^h {\n/b r,\n  }\n   /new r,\n}\n"),
     ],
 )  # fmt: skip
 def test_rules_are_inserted_at_the_end_of_the_block(before: str, after: str) -> None:
