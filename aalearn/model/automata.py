@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 ALL = (1 << 256) - 2  # every byte but NUL
+BUDGET = 20_000  # steps of one comparison, each of some microseconds
 NO_SLASH = ALL & ~(1 << 0x2F)
 Node: TypeAlias = tuple[str, "int | tuple[Branch, ...]"]
 Branch: TypeAlias = tuple[Node, ...]
@@ -129,14 +130,31 @@ def _after(automaton: _Automaton, states: int, bit: int) -> int:
 
 @lru_cache(maxsize=65536)
 def includes(big: Branch, small: Branch) -> bool:
-    """Return whether every byte string of `small` is one of `big` too; exact, by walking both automata together."""
+    """Return whether every byte string of `small` is one of `big` too, by walking both automata together.
+
+    Exact but for pairs so entangled that the walk takes more than BUDGET steps: those are answered False.
+    """
     mine, theirs = _automaton(big), _automaton(small)
     alphabet = _witnesses(mine, theirs)
-    todo = [(state, mine.first) for state in _members(theirs.first)]
-    seen, steps = set(todo), dict[tuple[int, int], int]()
+    # For each state of `small`, the sets of states of `big` met with it; a set within a new one says it all already.
+    met: dict[int, list[int]] = {}
+    todo: list[tuple[int, int]] = []
+    steps: dict[tuple[int, int], int] = {}
+    left = BUDGET
+
+    def meet(states: int, outer: int) -> None:
+        for inner in _members(states):
+            known = met.setdefault(inner, [])
+            if not any(one & ~outer == 0 for one in known):
+                known[:] = [one for one in known if outer & ~one]
+                known.append(outer)
+                todo.append((inner, outer))
+
+    meet(theirs.first, mine.first)
     while todo:
         inner, outer = todo.pop()
-        if inner == theirs.last and not outer >> mine.last & 1:
+        left -= 1
+        if left < 0 or (inner == theirs.last and not outer >> mine.last & 1):
             return False
         for bit in alphabet:
             ends = _after(theirs, 1 << inner, bit)
@@ -144,9 +162,5 @@ def includes(big: Branch, small: Branch) -> bool:
                 continue
             if (outer, bit) not in steps:
                 steps[outer, bit] = _after(mine, outer, bit)
-            for state in _members(ends):
-                following = state, steps[outer, bit]
-                if following not in seen:
-                    seen.add(following)
-                    todo.append(following)
+            meet(ends, steps[outer, bit])
     return True

@@ -128,7 +128,10 @@ class Pattern:
         return path.startswith(self.literal_bytes) and _compiled(self).fullmatch(path) is not None
 
     def covers(self, other: "Pattern") -> bool:
-        """Return whether every byte string that `other` matches is matched here too (exact, by the automata)."""
+        """Return whether every byte string that `other` matches is matched here too.
+
+        Exact for a literal `other`; else sound, and exact within the budget of `automata.includes`.
+        """
         if self == other:
             return True
         if other.is_literal:

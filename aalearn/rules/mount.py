@@ -3,6 +3,7 @@
 The `info` of a record ("failed mntpnt match") tells where the profile's automaton stopped, not that the mount failed.
 """
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +27,8 @@ from aalearn.rules.base import (
     value_text,
 )
 from aalearn.rules.file import failed_lookup, path
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._:*?\[\]@-]+")
 
 
 @register
@@ -61,7 +64,7 @@ class MountRule(Rule):
         parts = ["mount"]
         parts += [] if self.fstype is None else [f"fstype={value_text(self.fstype)}"]
         parts += [f"options={listed(self.options)}"]
-        parts += [] if self.source is None else [self.source.text()]
+        parts += [] if self.source is None else [_source_text(self.source)]
         parts += [] if self.target is None else [f"-> {self.target.text()}"]
         return " ".join(parts) + ","
 
@@ -80,6 +83,12 @@ class MountRule(Rule):
             options, literal(fstype) if fstype else None, literal(source) if source else None, path(event, "name")
         )
         return Outcome((rule,))
+
+
+def _source_text(value: Pattern) -> str:
+    """Return a source as policy text; any string may stand there, and an unquoted `a=b` or `+` would be a condition."""
+    text = value_text(value)
+    return text if text.startswith('"') or _PLAIN.fullmatch(text) else f'"{text}"'
 
 
 def acts(options: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
