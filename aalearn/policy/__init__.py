@@ -1,0 +1,1 @@
+"""The judge: apparmor_parser, the compiled policy as values, questions to its automata, and the proof."""
