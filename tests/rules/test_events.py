@@ -185,9 +185,7 @@ def test_rules_of_real_records_compile_and_allow_what_was_recorded(compiler: Com
         texts = sorted({rule.text() for event, owner, _ in batch for rule in rules_of(event, owner, OLD).rules})
         policy = compiler.files(texts)
         for event, owner, path in batch:
-            # compiled for abi 3.0's features this capability becomes sys_admin (4.0's and the kernels' own have it)
-            replaced = event.get("capname") == b"checkpoint_restore"
-            if kind_of(event) != "unix" and not replaced:
+            if kind_of(event) != "unix":
                 answer = policy.ask(event, owner)
                 assert answer.allowed, (path, event, texts, answer)
 

@@ -139,6 +139,7 @@ RULES: list[tuple[str, Event, bool | None, list[str], list[str]]] = [
         ["unix (getopt) type=stream addr=none,", "unix (send) type=stream addr=none peer=(addr=none label=q),"],
         [],
     ),
+    ("unix", unix("bind", "bind", addr="none"), None, ["unix (bind) type=stream addr=auto,"], []),
     ("unix", unix("bind", "bind", addr="/run/x"), None, [], ["inexpressible"]),
     ("unix", unix("bind", "bind", addr="@a\0b"), None, [], ["inexpressible"]),
     ("unix", unix("bind", "", addr="@a"), None, [], ["doubt"]),
@@ -366,6 +367,13 @@ def test_what_the_target_does_not_mediate_gives_a_note_and_no_rule(one: Event) -
     outcome = rules_of(one, None, Target())
     assert texts(outcome) == []
     assert levels(outcome) == ["unsupported"]
+
+
+def test_a_capability_that_abi_3_turns_into_sys_admin_is_not_asked_of_it() -> None:
+    one = event("capable", capability="40", capname="checkpoint_restore")
+    assert texts(rules_of(one, None, FINE)) == ["capability checkpoint_restore,"]
+    assert texts(rules_of(one, None, ALL)) == []
+    assert levels(rules_of(one, None, ALL)) == ["unsupported"]
 
 
 def test_unknown_operations_and_status_records() -> None:
