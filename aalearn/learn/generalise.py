@@ -162,9 +162,12 @@ class _Maker:
                 self._fan(child, (*parts, part), population, quorum)
 
     def _crosses(self, parts: tuple[Segment, ...], merged: Node, write: bool) -> bool:
-        """Return whether a path pattern below `parts` could match into the sensitive set."""
+        """Return whether a path pattern below `parts` could match into the sensitive set without a person's word."""
         letters = WRITES if write else READS
-        return any(crosses(joined((*parts, *below)), letters) for below, _ in merged.leaves())
+        return any(
+            not need.paths <= self.typed and crosses(joined((*parts, *below)), letters)
+            for below, need in merged.leaves()
+        )
 
     def groups(self) -> tuple[Group, ...]:
         """Return the groups of both trees and of the literal paths, sorted by pattern."""

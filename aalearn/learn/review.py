@@ -97,8 +97,9 @@ def _judge(
     decided: Mapping[Action, Decision],
     options: Options,
 ) -> Judged:
-    risks = [risk for risk in (runnable.risk(draft.rule), assess(draft.rule, draft.paths)) if risk.tier]
-    risk = min(risks, default=NONE, key=lambda found: (found.tier, found.why))
+    risks = (runnable.risk(draft.rule), assess(draft.rule, draft.paths))
+    known = [risk for risk in risks if risk.tier]
+    risk = min(known, default=NONE, key=lambda found: (found.tier, found.why))
     items = [gathered.items[at] for at in draft.items]
     reasons = _reasons(draft, risk, items, gathered, options)
     rule = draft.rule

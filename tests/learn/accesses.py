@@ -1,6 +1,8 @@
-"""A tiny in-memory store for tests: log lines to `Access` values, as the real store would give them."""
+"""A tiny in-memory store for tests: log lines to `Access` values, as the real store would give them; and made
+accesses.
+"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aalearn.grammar.lines import Lines, Sighting
 from aalearn.model.event import Access, Event, Verdict
@@ -10,7 +12,6 @@ class Tally:
     """Aggregates sightings by (event, owner); a run is what the caller says it is."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Event, bool | None], dict[str, object]] = {}
         self._rows: dict[tuple[Event, bool | None], Row] = {}
         self._lines = Lines()
 
@@ -64,3 +65,56 @@ class Row:
             trusted=self.trusted,
             sample=self.sample,
         )
+
+
+class Made:
+    """Accesses made by hand, numbered as they come."""
+
+    def __init__(self, profile: bytes = b"p") -> None:
+        self.profile = profile
+        self.all: list[Access] = []
+
+    def add(self, operation: str, runs: Sequence[int] = (1, 2), count: int | None = None, **fields: object) -> Access:
+        """Add an access. Fields are text or bytes; `owner`, `verdict`, `profile`, `trusted`, `first` are the access's
+        own.
+        """
+        owner = fields.pop("owner", None)
+        verdict = Verdict(str(fields.pop("verdict", "ALLOWED")))
+        profile = _bytes(fields.pop("profile", self.profile))
+        trusted = bool(fields.pop("trusted", True))
+        first = fields.pop("first", 1_700_000_000_000)
+        pairs = tuple(sorted((key.rstrip("_"), _bytes(value)) for key, value in fields.items()))
+        access = Access(
+            id=len(self.all) + 1,
+            event=Event(verdict, operation, profile, pairs),
+            owner=owner if isinstance(owner, bool) else None,
+            count=len(runs) if count is None else count,
+            first=first if isinstance(first, int) else 0,
+            last=first if isinstance(first, int) else 0,
+            programs=(b"p",),
+            runs=tuple(sorted(runs)),
+            run_count=len(runs),
+            nodes=("node",),
+            trusted=trusted,
+            sample=b"sample",
+        )
+        self.all.append(access)
+        return access
+
+    def file(self, path: str | bytes, mask: str = "r", runs: Sequence[int] = (1, 2), **more: object) -> Access:
+        """Add a file access by an open."""
+        operation = str(more.pop("operation", "open"))
+        more.setdefault("owner", False)
+        count = more.pop("count", None)
+        rest = {"name": path, "denied_mask": mask, "requested_mask": mask, "class_": "file", **more}
+        return self.add(operation, runs, count if isinstance(count, int) else None, **rest)
+
+    def exec(self, path: str, runs: Sequence[int] = (1, 2), **more: object) -> Access:
+        """Add an exec into a generated child."""
+        profile = _bytes(more.get("profile", self.profile))
+        more.setdefault("target", profile + b"//null-" + path.encode())
+        return self.file(path, "x", runs, operation="exec", **more)
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()

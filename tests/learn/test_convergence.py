@@ -1,0 +1,66 @@
+"""When learning is finished: coverage, what the next run brings, losses, one sentence."""
+
+from aalearn.learn.convergence import DAY, Gate, Loss, converge
+from tests.learn.accesses import Made
+from tests.learn.conftest import learn
+
+START = 1_763_424_000_000  # 2025-11-18, a Tuesday
+
+
+def window(runs: int, once: int = 0) -> Made:
+    made = Made()
+    for number in range(5):
+        made.file(f"/etc/common{chr(97 + number)}", runs=range(1, runs + 1), first=START)
+    for number in range(once):
+        made.file(f"/etc/single{chr(97 + number)}", runs=(runs,), first=START)
+    return made
+
+
+def test_ready_when_nothing_new_comes() -> None:
+    made = window(24)
+    found = converge(learn(made.all), made.all, now=START + 3 * DAY)
+    assert found.ready
+    assert found.coverage == 1.0
+    assert found.at_most == 3 / 24
+    assert found.sentence == "ready: 5 rules hold over 24 runs"
+
+
+def test_so_many_more_runs() -> None:
+    made = window(17)
+    found = converge(learn(made.all), made.all, now=START + 3 * DAY)
+    assert not found.ready
+    assert found.sentence == "ready in about 3 more runs: 17 runs of 20"
+
+
+def test_single_rules_lower_the_coverage() -> None:
+    made = window(20, once=4)
+    found = converge(learn(made.all), made.all, now=START + 3 * DAY)
+    assert found.seen_once == 4
+    assert found.coverage == 1 - 4 / 104
+    assert found.new_rules == 4 / 20
+    assert found.unseen == 6
+    assert "more runs" in found.sentence
+
+
+def test_losses_are_said_with_their_day() -> None:
+    made = window(24)
+    losses = [Loss(START + 1000, "callbacks suppressed", 3), Loss(START + 2000, "backlog"), Loss(START - DAY, "old")]
+    found = converge(learn(made.all), made.all, losses, START + 3 * DAY)
+    assert len(found.incomplete) == 2
+    assert found.sentence.startswith("not ready: 2 losses on Tuesday 2025-11-18 (backlog, callbacks suppressed)")
+
+
+def test_a_new_rule_lately_and_risks_and_nodes() -> None:
+    made = window(24)
+    made.add("capable", runs=range(1, 25), capname="sys_admin", capability="21", first=START, class_="cap")
+    found = converge(learn(made.all), made.all, now=START + DAY // 2, gate=Gate(nodes=2))
+    assert found.reasons == (
+        "the last new rule came 12 hours ago",
+        "1 node of 2",
+        "1 risky rule waits for review",
+    )
+    assert found.rules == 5  # capabilities are no species
+
+
+def test_nothing_learned() -> None:
+    assert converge(learn([]), []).sentence == "not ready: nothing has been learned"
