@@ -18,13 +18,14 @@ BLOCK_BITS: Final = 12
 BLOCK_SERIALS: Final = 1 << BLOCK_BITS
 # A block's number must fit a signed 64-bit column whatever a forged record says; the kernel's serials have 32 bits.
 _NUMBER_MASK: Final = (1 << 62) - 1
-_OFFSET_MASK: Final = BLOCK_SERIALS - 1
+OFFSET_MASK: Final = BLOCK_SERIALS - 1
 MARK_MASK: Final = (1 << 32) - 1
 
 # The marks of blocks without news that stay in memory (about 80 bytes each).
 KEPT_MARKS: Final = 200_000
 # A kernel gives few records a serial. What a forged log gives beyond this to a block is counted, but not marked.
 BLOCK_MARKS: Final = 1 << 18
+LENT_MARKS: Final = 1 << 15
 
 _VERSION: Final = 1
 _HEAD: Final = Struct("<BII")  # version, number of marks, bytes of the compressed gaps
@@ -74,7 +75,7 @@ def decode(blob: bytes) -> set[int]:
         marks = unpack(f"<{count}I", blob[_HEAD.size + size :])
     except (zlib.error, struct.error):
         raise StoreError("the store is damaged: a block of its ledger can't be read; restore it from a copy") from None
-    if offsets and offsets[-1] > _OFFSET_MASK:
+    if offsets and offsets[-1] > OFFSET_MASK:
         raise StoreError("the store is damaged: a block of its ledger has impossible serials; restore it from a copy")
     return {offset << 32 | mark for offset, mark in zip(offsets, marks, strict=True)}
 
@@ -86,7 +87,7 @@ class Ledger:
     many as KEPT_MARKS allows. `unmarked` counts events that were new but not remembered (see BLOCK_MARKS).
     """
 
-    __slots__ = ("_blocks", "_changed", "_entered", "_load", "_number", "_seen", "unmarked")
+    __slots__ = ("_blocks", "_changed", "_entered", "_lent", "_load", "_number", "_seen", "unmarked")
 
     def __init__(self, load: Callable[[int], bytes | None]) -> None:
         self._load = load
@@ -95,6 +96,7 @@ class Ledger:
         self._number = -1
         self._seen: set[int] = set()
         self._entered = 0
+        self._lent: tuple[int, int] | None = None  # a block's number and its size when it was lent
         self.unmarked = 0
 
     def add(self, serial: int, mark: int) -> bool:
@@ -104,15 +106,37 @@ class Ledger:
             self._enter(number)
         seen = self._seen
         size = len(seen)
-        seen.add((serial & _OFFSET_MASK) << 32 | mark)
+        seen.add((serial & OFFSET_MASK) << 32 | mark)
         if len(seen) == size:
             return False
         if size >= BLOCK_MARKS:
-            seen.discard((serial & _OFFSET_MASK) << 32 | mark)
+            seen.discard((serial & OFFSET_MASK) << 32 | mark)
             self.unmarked += 1
             return True
         self._changed.add(number)
         return True
+
+    def block(self, number: int) -> set[int]:
+        """Lend the marks of the serials from `number` << BLOCK_BITS on, to add to them without a call for each.
+
+        An element is (serial & OFFSET_MASK) << 32 | mark. The set may be used until the next call of any method, for at
+        most LENT_MARKS new elements. A block that has no room for so many lends an empty set, which is forgotten.
+        """
+        number &= _NUMBER_MASK
+        if number != self._number:
+            self._enter(number)
+        self._take_back()
+        if len(self._seen) > BLOCK_MARKS - LENT_MARKS:
+            return set()
+        self._lent = (number, len(self._seen))
+        return self._seen
+
+    def _take_back(self) -> None:
+        if self._lent is not None:
+            number, size = self._lent
+            if len(self._blocks[number]) != size:
+                self._changed.add(number)
+            self._lent = None
 
     def add_all(self, serials: list[int], marks: list[int]) -> list[bool] | None:
         """Do what `add` does for many events at once; None says that all of them were new."""
@@ -120,7 +144,7 @@ class Ledger:
             number = block & _NUMBER_MASK
             if number != self._number:
                 self._enter(number)
-            keys = {(serial & _OFFSET_MASK) << 32 | mark for serial, mark in zip(serials, marks, strict=True)}
+            keys = {(serial & OFFSET_MASK) << 32 | mark for serial, mark in zip(serials, marks, strict=True)}
             seen = self._seen
             if len(keys) == len(serials) and len(seen) + len(keys) <= BLOCK_MARKS and seen.isdisjoint(keys):
                 seen |= keys
@@ -130,6 +154,7 @@ class Ledger:
 
     def news(self) -> dict[int, bytes]:
         """Return the blobs of all blocks that changed since the last `settle`, by number."""
+        self._take_back()
         return {number: encode(self._blocks[number]) for number in sorted(self._changed)}
 
     def settle(self) -> None:
@@ -138,6 +163,7 @@ class Ledger:
         self._shed()
 
     def _enter(self, number: int) -> None:
+        self._take_back()
         seen = self._blocks.pop(number, None)
         if seen is None:
             blob = self._load(number)

@@ -1,5 +1,6 @@
 """The store's face: open, commit, read. Everything SQL stands in the modules beside it."""
 
+import gc
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -159,7 +160,7 @@ class Store:
     def commit(self, batch: Batch) -> None:
         """Write the batch and all ledgers in one transaction. On StoreError nothing was written and nothing is lost."""
         self.claim()
-        with told(self._place.name), self._writing() as connection:
+        with told(self._place.name), _no_collection(), self._writing() as connection:
             Commit(connection, statements_of(connection.dialect)).write(batch, self._ledgers)
         for ledger in self._ledgers.values():
             ledger.settle()
@@ -240,6 +241,19 @@ class Store:
     def revisions(self, profile: bytes) -> tuple[Revision, ...]:
         """Return all revisions of a profile, oldest first."""
         return self._read(lambda connection: reading.revisions(connection, profile))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking a batch's many objects over and over while rows are made of them."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _connect(place: engines.Place, *, readonly: bool) -> tuple[Engine, Connection]:

@@ -52,8 +52,8 @@ class _Total:
     state: State = field(default_factory=State)
 
 
-# identity, encoded need, total, tally
-_Found = tuple[bytes, bytes, _Total, Tally]
+# identity, encoded need, encoded state, sample
+_Row = tuple[bytes, bytes, bytes, bytes]
 _digest: Final = itemgetter(0)
 
 
@@ -119,52 +119,60 @@ class Commit:
         lows = {label: low(number) for label, number in self._labels.items()}
         fresh = frozenset(low(number) for number in self._new_labels)
         while step := list(islice(items, _STEP)):
-            found: list[_Found] = []
+            rows: list[_Row] = []
             for (label, need, owner), tally in step:
                 blob = encode_need(need, owner)
-                found.append((identity(lows[label], blob), blob, self._total(label, need.verdict), tally))
-            found.sort(key=_digest)  # neighbours in the index are written together
+                total = self._totals.get((label, need.verdict)) or self._total(label, need.verdict)
+                rows.append(self._row(identity(lows[label], blob), blob, tally, total))
             # The accesses of labels that this batch brought can't be there yet.
-            asked = [digest for digest, *_ in found if digest[:8] not in fresh]
+            asked = sorted([row[0] for row in rows if row[0][:8] not in fresh])
             known = self._statements.known_among(self._connection, asked)
-            rows = [self._row(one, known.get(one[0])) for one in found]
+            if known:
+                for place, ((label, need, _), tally) in enumerate(step):
+                    before = known.get(rows[place][0])
+                    if before is not None:
+                        self._totals[label, need.verdict].accesses -= 1
+                        rows[place] = self._merged(rows[place], tally, before)
+            rows.sort(key=_digest)  # neighbours in the index are written together
             self._statements.accesses.run(self._connection, rows)
 
     def _total(self, label: bytes, verdict: Verdict) -> _Total:
-        total = self._totals.get((label, verdict))
-        if total is None:
-            total = self._totals[label, verdict] = _Total()
+        total = self._totals[label, verdict] = _Total()
         return total
 
-    def _row(self, found: _Found, known: tuple[bytes, bytes] | None) -> tuple[bytes, bytes, bytes, bytes]:
-        digest, need, total, tally = found
-        summed = total.state
-        summed.add(tally.count, tally.first, tally.last, tally.trusted)
+    def _row(self, digest: bytes, need: bytes, tally: Tally, total: _Total) -> _Row:
+        """Return the row of an access as if it were new, and add it to the total."""
+        count, first, last, trusted = tally.count, tally.first, tally.last, tally.trusted
+        total.accesses += 1
+        total.state.add(count, first, last, trusted)
+        programs, nodes, runs = tally.programs, tally.nodes, tally.runs
         sample = tally.sample[:SAMPLE_BYTES]
-        if known is None:
-            total.accesses += 1
-            if len(tally.programs) == len(tally.nodes) == len(tally.runs) == 1:
-                (program,), (node,), (run,) = tally.programs, tally.nodes, tally.runs
-                place = self._node(node)
-                summed.nodes.add(place)
-                try:
-                    state = encode_one(
-                        tally.count, tally.first, tally.last, tally.trusted, program, place, self._run(run)
-                    )
-                except struct.error:
-                    pass  # too big for the quick way
-                else:
-                    return (digest, need, state, sample)
-            merged = State()
-        else:
-            merged = decode_state(known[0])
-            if (merged.first, known[1]) < (tally.first, sample):
-                sample = known[1]
+        if len(programs) == len(nodes) == len(runs) == 1:
+            (program,), (node,), (run,) = programs, nodes, runs
+            place = self._nodes.get(node) or self._node(node)
+            total.state.nodes.add(place)
+            number = self._runs.get(run) or self._run(run)
+            try:
+                return digest, need, encode_one(count, first, last, trusted, program, place, number), sample
+            except struct.error:
+                pass  # too big for the quick way
+        state = self._added(State(), tally)
+        total.state.nodes |= state.nodes
+        return digest, need, state.encode(), sample
+
+    def _added(self, state: State, tally: Tally) -> State:
+        state.add(tally.count, tally.first, tally.last, tally.trusted)
         nodes = [self._node(node) for node in tally.nodes]
-        summed.nodes.update(nodes)
-        merged.add(tally.count, tally.first, tally.last, tally.trusted)
-        merged.add_who(tally.programs, nodes, [self._run(run) for run in tally.runs])
-        return (digest, need, merged.encode(), sample)
+        state.add_who(tally.programs, nodes, [self._run(run) for run in tally.runs])
+        return state
+
+    def _merged(self, row: _Row, tally: Tally, before: tuple[bytes, bytes]) -> _Row:
+        """Return the row of an access that is there already."""
+        digest, need, _, sample = row
+        state = decode_state(before[0])
+        if (state.first, before[1]) < (tally.first, sample):
+            sample = before[1]
+        return digest, need, self._added(state, tally).encode(), sample
 
     def _write_totals(self) -> None:
         table = schema.totals

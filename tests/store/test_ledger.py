@@ -55,6 +55,30 @@ def test_it_is_a_set(steps: list[tuple[int, int, str]]) -> None:
             seen = set(saved)
 
 
+@settings(max_examples=200)
+@given(st.lists(st.tuples(_serials, _marks, st.sampled_from(["add", "lend", "lend", "save"])), max_size=60))
+def test_lent_blocks_are_the_ledger_too(steps: list[tuple[int, int, str]]) -> None:
+    disk: dict[int, bytes] = {}
+    ledger = Ledger(disk.get)
+    seen: set[tuple[int, int]] = set()
+    for serial, mark, how in steps:
+        if how == "lend":
+            block = ledger.block(serial >> module.BLOCK_BITS)
+            key = (serial & module.OFFSET_MASK) << 32 | mark
+            assert (key not in block) is ((serial, mark) not in seen)
+            block.add(key)
+        else:
+            assert ledger.add(serial, mark) is ((serial, mark) not in seen)
+        seen.add((serial, mark))
+        if how == "save":
+            disk.update(ledger.news())
+            ledger.settle()
+    disk.update(ledger.news())
+    again = Ledger(disk.get)
+    assert not any(again.add(serial, mark) for serial, mark in seen)
+    assert sum(len(decode(blob)) for blob in disk.values()) == len(seen)
+
+
 def test_unchanged_blocks_leave_memory_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_MARKS", 1000)
     disk: dict[int, bytes] = {}
