@@ -3,46 +3,24 @@
 import re
 from collections import Counter
 from hashlib import blake2b
-from itertools import compress
-from typing import NamedTuple, cast
 
 from aalearn.grammar.lines import COMPANION, OTHER, Aside, Entry, Lines
-from aalearn.intake.columns import MARK, Columns, Cutter, own_pid
 from aalearn.intake.runs import Run, Runs
 from aalearn.intake.seen import Seen, hand_over
 from aalearn.model.event import Verdict
 from aalearn.sources import Chunk
 from aalearn.store.batch import RUN_GAP_MS, Batch, LossRow, StatusRow
 from aalearn.store.codec import group
-from aalearn.store.ledger import MARK_MASK, PID_FACTOR, TIME_FACTOR, Ledger, mark_of
+from aalearn.store.ledger import BLOCK_BITS, MARK_MASK, OFFSET_MASK, PID_FACTOR, TIME_FACTOR, Ledger, mark_of
 
 _AUDIT_TIME = re.compile(rb"audit\((\d{1,11})\.(\d{3})")
 _UNNUMBERED = 1 << 48  # where the ledger keeps records without an audit id, far from the kernel's 32-bit serials
 _MOST_BASES = 10_000
-_BLOCK = 512  # lines cut into columns at once: few enough that a line of another form slows down few others
+_STAMP = 34  # the length of `type=AVC msg=audit(1700000000.123:`
+_FORM = re.compile(rb"type=AVC msg=audit\(\d{10}\.\d{3}:")
+_MOST_CLOCKS = 4_096
 _SHORT = 4_096  # longer lines are not kept as keys (bytes)
 _FRESH_OPERATIONS = frozenset({"profile_load", "profile_remove"})
-
-
-class Block(NamedTuple):
-    """Some records as columns."""
-
-    lines: list[bytes]
-    times: list[int]
-    serials: list[int]
-    pids: list[int]
-    seens: list[Seen]
-
-    def only(self, chosen: list[bool]) -> "Block":
-        """Return the records that are chosen."""
-        lines, times, serials, pids, seens = self
-        return Block(
-            list(compress(lines, chosen)),
-            list(compress(times, chosen)),
-            list(compress(serials, chosen)),
-            list(compress(pids, chosen)),
-            list(compress(seens, chosen)),
-        )
 
 
 class Node:
@@ -55,7 +33,7 @@ class Node:
         self._ledger = ledger
         self._batch = batch
         self._runs = Runs(name)
-        self._cutter = Cutter()
+        self._clocks: dict[bytes, int] = {}
         self._seen: dict[Entry, Seen] = {}
         self._known: dict[tuple[bytes, bytes], Seen] = {}
         self._bases: dict[bytes, bytes] = {}
@@ -81,101 +59,57 @@ class Node:
         data = chunk.data.replace(b"\r\n", b"\n") if b"\r\n" in chunk.data else chunk.data
         lines = data.removesuffix(b"\n").split(b"\n")
         self.totals["lines"] += len(lines)
-        for start in range(0, len(lines), _BLOCK):
-            self._block(lines[start : start + _BLOCK], chunk)
+        self._count(lines, chunk)
 
-    def _block(self, lines: list[bytes], chunk: Chunk) -> None:
-        """Count some lines: those with records first, then the companions, which tell of the processes just met."""
-        marked = [line for line in lines if MARK in line]
-        columns = self._cutter.cut(marked) if marked else None
-        if columns is None:
-            for line in marked:
-                self._one(line, chunk)
-        else:
-            self._many(marked, columns, chunk)
-        if len(marked) < len(lines):
-            self._others(lines, chunk)
+    def _count(self, lines: list[bytes], chunk: Chunk) -> None:
+        """Run each line through: what is rare is called out of this loop, for a call costs as much as a step here.
 
-    def _others(self, lines: list[bytes], chunk: Chunk) -> None:
-        read, awaiting, companions = self._lines.read, self._runs.awaiting, 0
-        for line in lines:
-            if MARK in line:
-                continue
-            got = read(line)
-            if got is COMPANION:
-                companions += 1
-            elif isinstance(got, Aside):
-                self._aside(got, chunk)
-            if awaiting and got is COMPANION and (told := self._lines.companion(line)):
-                self._runs.told(told)
-        self.totals["companions"] += companions
-
-    def _one(self, line: bytes, chunk: Chunk) -> None:
-        """Count one line with a record, of whatever form."""
-        got = self._lines.read(line)
-        if isinstance(got, Aside):
-            self._aside(got, chunk)
-            return
-        time, serial, pid, entry = got
-        seen = self._seen.get(entry) or self._meet(entry)
-        if self._ledger.add(serial, mark_of(seen.folded, pid, time)) if serial else self._unnumbered(line, time):
-            self._tell(Block([line], [time], [serial], [pid], [seen]))
-        else:
-            self.totals["duplicates"] += 1
-
-    def _many(self, lines: list[bytes], columns: Columns, chunk: Chunk) -> None:
-        """Count lines that were cut into columns."""
-        found = list(map(self._known.get, columns.keys))
-        seens = self._learn(lines, columns, found, chunk) if None in found else found
-        block = Block(lines, columns.times, columns.serials, columns.pids, cast("list[Seen]", seens))
-        if None in seens:
-            block = block.only([seen is not None for seen in seens])
-            if not block.lines:
-                return
-        marks = [
-            (seen.folded + pid * PID_FACTOR + time * TIME_FACTOR) & MARK_MASK
-            for seen, pid, time in zip(block.seens, block.pids, block.times, strict=True)
-        ]
-        new = self._ledger.add_all(block.serials, marks)
-        if new is not None:
-            self.totals["duplicates"] += new.count(False)
-            block = block.only(new)
-        self._tell(block)
-
-    def _learn(self, lines: list[bytes], columns: Columns, found: list[Seen | None], chunk: Chunk) -> list[Seen | None]:
-        """Let the grammar read the lines that are not known; those that don't fit the columns are counted here."""
-        times, serials, pids, keys = columns
-        for place, seen in enumerate(found):
-            if seen is not None:
-                continue
-            line = lines[place]
-            got = self._lines.read(line)
-            if isinstance(got, Aside):
-                self._aside(got, chunk)
-                continue
-            time, serial, pid, entry = got
-            if time != times[place] or serial != serials[place] or pid != pids[place] or not serial:
-                self._one(line, chunk)
-                continue
-            found[place] = seen = self._seen.get(entry) or self._meet(entry)
-            if len(line) < _SHORT and own_pid(keys[place][0]):
-                self._known[keys[place]] = seen
-        return found
-
-    def _tell(self, block: Block) -> None:
-        """Tally new events. Each step here is done for each of them, so what is rare is called out of the loop."""
+        A plain kernel line is cut at its stamp and its pid; if the rest was met before, all is known. Every other line
+        goes to `_other`, and the grammar decides.
+        """
+        ledger, known, clocks = self._ledger, self._known.get, self._clocks.get
         runs, current = self._runs, self._runs.current
-        for line, time, serial, pid, seen in zip(*block, strict=True):
+        duplicates = refs = pid = time = salt = 0
+        number, marks = -1, set[int]()
+        last_stamp = last_digits = b""
+        for line in lines:
+            stamp = line[:_STAMP]
+            if stamp != last_stamp:
+                time = clocks(stamp) or self._clock(stamp)
+                last_stamp = stamp
+                salt = pid * PID_FACTOR + time * TIME_FACTOR
+            if not time:
+                self._other(line, chunk)
+                continue
+            head, _, rest = line.partition(b" pid=")
+            digits, _, tail = rest.partition(b" ")
+            if digits != last_digits:
+                last_digits = digits
+                pid = int(digits) if digits.isdigit() and len(digits) <= 10 else 0
+                salt = pid * PID_FACTOR + time * TIME_FACTOR
+            end = head.find(b")", _STAMP, _STAMP + 11)
+            counter = head[_STAMP:end]
+            seen = known((head[end:], tail))
+            if seen is None or not pid or not counter.isdigit():
+                self._other(line, chunk)
+                number = -1
+                continue
+            serial = int(counter)
+            if serial >> BLOCK_BITS != number:
+                number = serial >> BLOCK_BITS
+                marks = ledger.block(number)
+            size = len(marks)
+            marks.add((serial & OFFSET_MASK) << 32 | (seen.folded + salt) & MARK_MASK)
+            if len(marks) == size:
+                duplicates += 1
+                continue
             if serial > runs.high:
                 runs.high, runs.high_time = serial, time
-            elif serial and serial * 2 < runs.high:
+            elif serial * 2 < runs.high:
                 runs.restarted(serial, time)
-            if not seen.count:
-                seen.first = seen.last = time
-                seen.sample = line
-            elif time > seen.last:
+            if time > seen.last:
                 seen.last = time
-            elif time <= seen.first:
+            if time <= seen.first:
                 seen.earlier(time, line)
             seen.count += 1
             run = current.get(pid)
@@ -185,7 +119,68 @@ class Node:
                 run.end = time
             if run is not seen.run and run is not None:
                 seen.met(run)
-                self._refs += 1
+                refs += 1
+        self._refs += refs
+        self.totals["duplicates"] += duplicates
+
+    def _other(self, line: bytes, chunk: Chunk) -> None:
+        """Let the grammar read a line, count what it says, and know the rest of the line from now on if it is plain."""
+        got = self._lines.read(line)
+        if isinstance(got, Aside):
+            if got is COMPANION:
+                self.totals["companions"] += 1
+                if self._runs.awaiting and (told := self._lines.companion(line)):
+                    self._runs.told(told)
+            else:
+                self._aside(got, chunk)
+            return
+        time, serial, pid, entry = got
+        seen = self._seen.get(entry) or self._meet(entry)
+        if line[5:9] == b"AVC ":
+            self._know(line, seen, time, serial, pid)
+        if self._ledger.add(serial, mark_of(seen.folded, pid, time)) if serial else self._unnumbered(line, time):
+            self._tell(seen, line, time, serial, pid)
+        else:
+            self.totals["duplicates"] += 1
+
+    def _know(self, line: bytes, seen: Seen, time: int, serial: int, pid: int) -> None:
+        """Learn what a plain line means but for its stamp and its pid.
+
+        Plain: the grammar found the very serial and pid that `_count` would cut out, and the pid stands outside of
+        quotes (no quoted value can hold a quote), so that it does so in all lines with the same rest.
+        """
+        head, _, rest = line.partition(b" pid=")
+        digits, _, tail = rest.partition(b" ")
+        end = head.find(b")", _STAMP, _STAMP + 11)
+        if len(line) > _SHORT or head.count(b'"') % 2 or self._clock(head[:_STAMP]) != time:
+            return
+        if head[_STAMP:end] == b"%d" % serial and digits == b"%d" % pid:
+            self._known[head[end:], tail] = seen
+
+    def _clock(self, stamp: bytes) -> int:
+        """Return the time (ms) of a plain line's beginning, 0 if it is none; kept, because many lines share theirs."""
+        if stamp[5:9] != b"AVC " or not _FORM.fullmatch(stamp):
+            return 0
+        if len(self._clocks) >= _MOST_CLOCKS:
+            self._clocks.clear()
+        time = self._clocks[stamp] = int(stamp[-15:-5] + stamp[-4:-1])
+        return time
+
+    def _tell(self, seen: Seen, line: bytes, time: int, serial: int, pid: int) -> None:
+        """Tally a new event; `_count` does the same."""
+        runs = self._runs
+        if serial > runs.high:
+            runs.high, runs.high_time = serial, time
+        elif serial and serial * 2 < runs.high:
+            runs.restarted(serial, time)
+        seen.last = max(seen.last, time)
+        if time <= seen.first:
+            seen.earlier(time, line)
+        seen.count += 1
+        run = self._run(seen, pid, time)
+        if run is not seen.run and run is not None:
+            seen.met(run)
+            self._refs += 1
 
     def _meet(self, entry: Entry) -> Seen:
         """Begin with an entry that was not seen since the last commit."""

@@ -12,6 +12,7 @@ from aalearn.rules import kind_of
 from aalearn.store.batch import Batch, RunRow, Tally
 from aalearn.store.ledger import fold
 
+_NEVER = 1 << 62
 _MOST_KINDS = 4_096
 _kinds: dict[tuple[object, ...], str] = {}
 
@@ -27,7 +28,8 @@ class Seen:
         self.base = base
         self.status = status
         self.count = 0
-        self.first = self.last = 0
+        self.first = _NEVER
+        self.last = 0
         self.sample = b""
         self.run: Run | None = None
         self.runs: set[Run] | None = None

@@ -44,7 +44,7 @@ class Progress:
 
 
 Reporter = Callable[[Progress], None]
-"""Is called about once for each mebibyte."""
+"""Is called at most ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-CHUNK = 1 << 20
-"""How many bytes of lines a chunk holds at most, and the longest line that is read at all (bytes)."""
+CHUNK = 1 << 17
+"""How many bytes are read at once: so many lines stay in the processor's cache while they are counted."""
+
+LINE = 1 << 20
+"""The longest line, and the longest field of a journal entry, that is read at all (bytes)."""
 
 TRUNCATED_HEAD = 256
 """How much of a truncated record is kept, to tell when it was (bytes)."""
@@ -30,7 +33,7 @@ class Chunk:
     rewritten). `source` names where they come from (for positions and messages), `node` the machine that logged them.
     `trusted` is True only if no program could have written these lines. `position` says where the source was read to
     *after* this chunk; only the source itself understands it. `consumed` is how many bytes of the raw size are read.
-    Two more things are not in `data`: `truncated`, the beginnings of records that are known to be cut (lines over CHUNK
+    Two more things are not in `data`: `truncated`, the beginnings of records that are known to be cut (lines over LINE
     bytes, texts at the limit of the kernel ring, cut entries), and `counts` of entries that the source judged: "forged"
     (AppArmor text that the kernel did not write), "malformed" and "other".
     """

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from aalearn.model.text import shown
-from aalearn.sources.base import CHUNK, NOTHING, TRUNCATED_HEAD, Chunk, Origin
+from aalearn.sources.base import LINE, NOTHING, TRUNCATED_HEAD, Chunk, Origin
 
 
 class Cut(NamedTuple):
@@ -28,7 +28,7 @@ def chunks_of(cut: Cut, name: str, origin: Origin, offset: int, consumed: int) -
 def whole_lines(pieces: Iterable[bytes]) -> Iterator[Cut]:
     """Cut after newlines (only the very last line may lack one), about one piece at a time.
 
-    A line longer than CHUNK bytes is left out and its beginning told as truncated; at most two pieces are held at once.
+    A line longer than LINE bytes is left out and its beginning told as truncated; memory is bounded by that.
     """
     kept: list[bytes] = []
     length = 0
@@ -39,13 +39,13 @@ def whole_lines(pieces: Iterable[bytes]) -> Iterator[Cut]:
         if not first:
             length += read
             kept.append(piece if not skipped else b"")
-            if length > CHUNK:
+            if length > LINE:
                 skipped = skipped or b"".join(kept)[:TRUNCATED_HEAD]
                 kept.clear()
             yield Cut(b"", read)
             continue
         end = piece.rfind(b"\n") + 1
-        if length + first > CHUNK:
+        if length + first > LINE:
             skipped = skipped or b"".join((*kept, piece))[:TRUNCATED_HEAD]
             yield Cut(piece[first:end], read, (skipped,))
         else:

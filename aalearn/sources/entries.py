@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from aalearn.sources.base import CHUNK, NOTHING, TRUNCATED_HEAD
+from aalearn.sources.base import LINE, NOTHING, TRUNCATED_HEAD
 from aalearn.sources.cut import Cut, whole_lines
 
 Fields = dict[bytes, bytes]
@@ -124,7 +124,7 @@ _TRANSPORTS: dict[bytes, Callable[[Fields, bytes], Told]] = {
 
 
 def export_lines(pieces: Iterable[bytes]) -> Iterator[Cut]:
-    """Read the export format. A cut last entry is counted as truncated, and so is one with a field over CHUNK bytes."""
+    """Read the export format. A cut last entry is counted as truncated, and so is one with a field over LINE bytes."""
     reader = _Export()
     for piece in pieces:
         reader.feed(piece)
@@ -137,7 +137,7 @@ class _Export:
     """The export format piece by piece.
 
     Sizes of binary fields are always obeyed, so that no field's content can pass for an entry; memory stays bounded
-    because fields over CHUNK bytes are passed over.
+    because fields over LINE bytes are passed over.
     """
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class _Export:
             self._at += 1
             return True
         end = self._data.find(b"\n\n", start)
-        if end < 0 and len(self._data) - start <= CHUNK:
+        if end < 0 and len(self._data) - start <= LINE:
             return False
         block = self._data[start : end + 1] if end >= 0 else b""
         if end < 0 or _BINARY_FIELD.search(block):
@@ -201,7 +201,7 @@ class _Export:
             if len(self._data) < begin:
                 return False
             size = int.from_bytes(self._data[end + 1 : begin], "little")
-            if size > CHUNK:
+            if size > LINE:
                 self._at, self._pass, self._damaged = begin, size + 1, True
                 return True
             end = begin + size
@@ -217,7 +217,7 @@ class _Export:
         if end >= 0:
             self._at, self._pass_line = end + 1, False
             return True
-        if self._pass_line or len(self._data) - self._at > CHUNK:
+        if self._pass_line or len(self._data) - self._at > LINE:
             self._at, self._pass_line, self._damaged = len(self._data), True, True
         return False
 

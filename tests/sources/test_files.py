@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from aalearn.model.errors import AalearnError, BadInput, UsageError
 from aalearn.sources import Origin, plan
-from aalearn.sources.base import CHUNK
+from aalearn.sources.base import CHUNK, LINE
 from aalearn.sources.cut import by_node, whole_lines
 from tests.sources.conftest import Reader, log, record
 
@@ -238,5 +238,5 @@ def test_any_bytes_give_a_plan_or_one_line(tmp_path_factory: pytest.TempPathFact
             assert "\n" not in str(error)
         else:
             for source in made.sources:
-                assert all(len(chunk.data) <= 2 * CHUNK for chunk in source.chunks())
+                assert all(len(chunk.data) <= LINE + CHUNK for chunk in source.chunks())
             made.close()
