@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,8 @@ from aalearn.model.text import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aalearn.learn.options import Options
+    from aalearn.lifecycle.judge import Judge
     from aalearn.lifecycle.proposal import Proposal
     from aalearn.model.event import Access
     from aalearn.policy.proof import Proof
@@ -26,6 +29,7 @@ EXAMPLE = (
     "Examples: aalearn suggest nginx > nginx.aa  |  "
     "aalearn suggest nginx --approve 'capability sys_admin,' --reason 'it mounts its own tmpfs'"
 )
+_DIFFERENCE = 20  # lines of a difference that are told; json has all
 
 
 def command(
@@ -34,7 +38,7 @@ def command(
         str, typer.Argument(metavar="PROFILE", help="The profile.", autocompletion=profile_names, show_default=False)
     ],
     complain: Annotated[bool, typer.Option("--complain", help="Write the profile in complain mode.")] = False,
-    whole: Annotated[  # noqa: ARG001
+    whole: Annotated[
         bool, typer.Option("--whole", help="A whole new text, even where the profile exists on disk.")
     ] = False,
     all_active: Annotated[
@@ -78,10 +82,27 @@ def command(
             learning.decide(store, name, approve, "approve", reason)
         accesses = store.accesses(name)
         options = learning.options(face, store, name, choice, judge.target)
-    from aalearn.lifecycle.proposal import whole as propose
-
-    proposal = propose(name, accesses, options, judge)
+    proposal = _proposal(face, name, accesses, options, judge, anew=whole or container)
     _present(face, name, accesses, proposal, approve or [])
+
+
+def _proposal(
+    face: Face, name: bytes, accesses: Sequence[Access], options: Options, judge: Judge, *, anew: bool
+) -> Proposal:
+    """Return what to propose: for a profile that exists on disk what it lacks, unless it shall be written anew."""
+    from aalearn.lifecycle.existing import again, find, missing
+    from aalearn.lifecycle.proposal import whole
+
+    found, skipped = find(name, judge.base or face.settings.base, judge)
+    for line in skipped:
+        face.say(f"aalearn: note: {line}")
+    if found is None:
+        return whole(name, accesses, options, judge)
+    if anew or found.ours:
+        if options.attachment is None:
+            options = replace(options, attachment=found.attachment)
+        return again(name, accesses, options, judge, found)
+    return missing(name, accesses, options, judge, found)
 
 
 def _check(all_active: bool, accepted: bool, approve: list[str] | None, reason: str) -> None:
@@ -104,6 +125,8 @@ def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Prop
         face.detail(f"the text that failed:\n{proposal.text}")
         raise typer.Exit(1)
     face.emit(document, proposal.text)
+    for line in place_lines(proposal):
+        face.say(f"aalearn: {line}")
     for rule in approved:
         if not any(ground["rule"] == learning.rule_text(rule) for ground in document["rules"]):
             face.say(f"aalearn: note: approved, but nothing that was learned needs {shown(rule)}")
@@ -125,6 +148,27 @@ def failure_lines(proof: Proof) -> list[str]:
         lines += [f"  record: {finding.sample}" for finding in invariant.findings[:1] if finding.sample]
         if len(invariant.findings) > 10:
             lines.append(f"and {len(invariant.findings) - 10} more; all are in --output json")
+    return lines
+
+
+def place_lines(proposal: Proposal) -> list[str]:
+    """Return where the text belongs, and what it changes."""
+    from aalearn.lifecycle.proposal import Form
+
+    file = shown(str(proposal.file))
+    if proposal.form is Form.NOTHING:
+        return [f"{file} lacks nothing of what was learned"]
+    if proposal.form is Form.LOCAL:
+        return [f"this is the whole content of {file}, which the profile includes"]
+    if proposal.form is Form.EDIT:
+        return [f"this is {file} with what it lacks added, and nothing else changed"]
+    if proposal.file is None:
+        return []
+    lines = [f"this is a whole new text for {file}; more (+) and less (-) than the old one permits:"]
+    difference = proposal.proof.difference
+    lines += [f"  {line}" for line in difference[:_DIFFERENCE]]
+    if len(difference) > _DIFFERENCE:
+        lines.append(f"  … and {len(difference) - _DIFFERENCE:,} more differences; all are in --output json")
     return lines
 
 
@@ -160,6 +204,7 @@ def _document(name: bytes, accesses: Sequence[Access], proposal: Proposal) -> di
         "form": str(proposal.form),
         "file": str(proposal.file) if proposal.file else None,
         "proved": proof.proved,
+        "added": [{"block": block, "rule": rule} for block, rule in proposal.added],
         "text": proposal.text if proof.proved else None,
         "rules": [ground_document(ground) for ground in grounds(synthesis, accesses)],
         "review": [learning.waiting_document(one) for one in synthesis.review],

@@ -86,6 +86,14 @@ def write_local(lines: Iterable[Line], comments: Sequence[str] = (), title: str 
     return _render("local.j2", comments=tuple(comments), view=view)
 
 
+def write_block(profile: Profile, *, hat: bool, title: str) -> str:
+    """Return the text of one child profile or hat alone, to be put into a profile that exists.
+
+    `title` is the name of that profile. Raises NotExpressible as `write` does.
+    """
+    return _render("block.j2", view=_view(profile, "^" if hat else "profile ", title))
+
+
 def _render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(**values).strip("\n") + "\n"
 

@@ -49,14 +49,15 @@ class Judge:
         chosen = find(features, found.version, base)
         return cls(found, chosen, chosen.target(found.version, newest(found.version)), base)
 
-    def gate(self, base: Path | None = None) -> GateTarget:
-        """Return the same for the gate; `base` replaces the base folder."""
-        return GateTarget(self.parser, self.features, base or self.base, self.includes)
+    def gate(self, *, strict: bool = True) -> GateTarget:
+        """Return the same for the gate. Not `strict` for others' texts: what can't be enforced is a warning then."""
+        return GateTarget(self.parser, self.features, self.base, self.includes, strict)
 
-    def compile(self, text: str | Path, *, strict: bool = True, base: Path | None = None) -> "Loaded":
+    def compile(self, text: str | Path, *, strict: bool = True) -> "Loaded":
         """Return a text or file compiled and decoded. Raises PolicyError with the parser's words."""
-        folder = base or self.base
-        compiled = self.parser.compile(text, features=self.features, base=folder, includes=self.includes, strict=strict)
+        compiled = self.parser.compile(
+            text, features=self.features, base=self.base, includes=self.includes, strict=strict
+        )
         return Loaded.of(compiled.blob, compiled)
 
 

@@ -144,7 +144,9 @@ class Replay:
 
 
 def _needless(event: Event, options: Options) -> bool:
-    """Return whether no profile needs a rule for this event: a probe, or what every profile permits."""
+    """Return whether no profile needs anything for this event: a probe, or what every profile permits."""
+    if event.operation == "change_hat":
+        return False  # it needs no rule, but the hat
     outcome = rules_of(event, None, options.target)
     return not outcome.rules and bool(outcome.notes) and all(note.level in _UNASKED for note in outcome.notes)
 

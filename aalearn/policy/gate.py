@@ -63,16 +63,22 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What policy is compiled for: the parser, the features and the folders of included files."""
+    """What policy is compiled for: the parser, the features and the folders of included files.
+
+    `strict` False: rules that the target can't enforce are warnings (a text that others wrote may hold such).
+    """
 
     parser: Parser
     features: Features | None = None
     base: Path | None = None
     includes: tuple[Path, ...] = ()
+    strict: bool = True
 
     def compile(self, text: str) -> Compiled:
         """Return the compiled policy of `text`. Raises PolicyError."""
-        return self.parser.compile(text, features=self.features, base=self.base, includes=self.includes)
+        return self.parser.compile(
+            text, features=self.features, base=self.base, includes=self.includes, strict=self.strict
+        )
 
     def subjects(self, text: str) -> dict[bytes, Subject]:
         """Return the compiled profiles of `text` by name. Raises PolicyError."""
