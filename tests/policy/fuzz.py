@@ -24,7 +24,7 @@ from aalearn.policy.decoder import BinaryProfile, PolicyDb, decode, pieces
 from aalearn.policy.emitter import emit
 from aalearn.policy.oracle import Oracle
 
-SLACK = 64 * 1024  # bytes of memory that even the smallest blob may take
+SLACK = 16 * 1024  # bytes of memory that even the smallest blob may take: error texts, caches
 TIMES = 4
 SECONDS = 1.0  # of CPU time, for one blob with all checks
 EDGES = (
