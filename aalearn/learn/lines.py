@@ -21,15 +21,18 @@ from aalearn.rules.file import FileRule
 class Draft:
     """A rule with what it rests on, before anybody has judged it.
 
-    `items` are positions of accesses, sorted. `why` says from what it was generalised, or why this transition. `paths`
-    are the observed paths behind a pattern, sorted. `implied`: no record of the block itself asked for it. `opens`,
-    `flood`, `proposed`, `root` are as in `Group`; `squeezed`: generalised only because there were too many rules.
+    `items` are positions of accesses, sorted. `support` is the least number of runs that any part of the rule rests on:
+    two single runs that ask for two signals do not vouch for each other. `why` says from what it was generalised, or
+    why this transition. `paths` are the observed paths behind a pattern, sorted. `implied`: no record of the block
+    itself asked for it. `opens`, `flood`, `proposed`, `root` are as in `Group`; `squeezed`: generalised only because
+    there were too many rules.
     """
 
     rule: Rule
     items: tuple[int, ...]
     runs: frozenset[int]
     events: int
+    support: int
     why: str = ""
     paths: tuple[bytes, ...] = ()
     implied: bool = False
@@ -46,7 +49,7 @@ def drafts(block: Block, items: Mapping[int, Item], plan: Plan, options: Options
     if len(files) > options.max_file_rules:
         files = _squeezed(files, _files(block, options, squeeze=True))
     files = _kept(files, [rule for name, rule in options.previous if name.encode() == plan.label(block.name)])
-    found = _with_execs(files, _execs(block, items, plan))
+    found = _with_execs(files, _execs(block, items, plan), options)
     found += _merged(block.others, items, options, implied=False)
     granted = [draft.rule for draft in found]
     wanted = {rule: at for rule, at in block.implied.items() if not any(own.covers(rule) for own in granted)}
@@ -139,10 +142,12 @@ def _kept(found: list[Draft], previous: Sequence[FileRule]) -> list[Draft]:
 def _file_rules(group: Group, options: Options, execs: frozenset[bytes]) -> list[Draft]:
     """Return a group's rules: one for the owner and one for all, with the letters that belong to each.
 
-    What is written and run or mapped stays in two rules, so that a person can refuse one of them.
+    What is written and run or mapped stays in two rules, and so do letters that enough runs needed and others, so that
+    a person can refuse one of them and nothing is accepted on another's evidence.
     """
-    parts: dict[tuple[bool, bool], dict[str, Seen]] = {}
+    parts: dict[tuple[bool, bool, bool], dict[str, Seen]] = {}
     letters = group.need.letters
+    support = {letter: len(seen.runs) for letter, seen in letters.items()}
     if "w" in letters:
         letters = {letter: seen for letter, seen in letters.items() if letter != "a"} | {
             "w": _with(letters["w"], letters.get("a"))
@@ -152,15 +157,17 @@ def _file_rules(group: Group, options: Options, execs: frozenset[bytes]) -> list
         owner = seen.owner and seen.count >= options.quorum.owner_events
         if owner and all(for_all(path) for path in group.need.paths):
             owner = False
-        parts.setdefault((owner, dangerous and letter in "wa"), {})[letter] = seen
+        firm = support[letter] >= options.quorum.runs
+        parts.setdefault((owner, dangerous and letter in "wa", firm), {})[letter] = seen
     found = []
-    for (owner, _), held in sorted(parts.items()):
+    for (owner, _, _), held in sorted(parts.items()):
         total = Seen()
         for seen in held.values():
             total.take(seen)
         rule = FileRule(pattern=group.pattern, perms=frozenset(held), owner=owner)
         paths = tuple(sorted(group.need.paths))
-        draft = Draft(rule, tuple(sorted(total.accesses)), frozenset(total.runs), total.count, group.why, paths)
+        least = min(support[letter] for letter in held)
+        draft = Draft(rule, tuple(sorted(total.accesses)), frozenset(total.runs), total.count, least, group.why, paths)
         found.append(replace(draft, opens=group.opens, flood=group.flood, proposed=group.proposed, root=group.root))
     return found
 
@@ -172,7 +179,7 @@ def _with(seen: Seen, more: Seen | None) -> Seen:
     return both
 
 
-def _with_execs(files: list[Draft], execs: list[Draft]) -> list[Draft]:
+def _with_execs(files: list[Draft], execs: list[Draft], options: Options) -> list[Draft]:
     """Return the drafts with `r`, `m` and `ix` of one path in one rule; what may be written stays in a rule of its
     own.
     """
@@ -183,7 +190,8 @@ def _with_execs(files: list[Draft], execs: list[Draft]) -> list[Draft]:
     for draft in execs:
         assert isinstance(draft.rule, FileRule)
         other = by_pattern.get(draft.rule.pattern)
-        if other is None or draft.rule.exec != "ix":
+        same = other is not None and (other.support < options.quorum.runs) == (draft.support < options.quorum.runs)
+        if other is None or not same or draft.rule.exec != "ix":
             done.append(draft)
             continue
         merged = draft.rule.merge(other.rule)
@@ -191,7 +199,8 @@ def _with_execs(files: list[Draft], execs: list[Draft]) -> list[Draft]:
         files = [kept for kept in files if kept is not other]
         positions = tuple(sorted({*draft.items, *other.items}))
         runs, events = draft.runs | other.runs, draft.events + other.events
-        done.append(replace(draft, rule=merged, items=positions, runs=runs, events=events))
+        support = min(draft.support, other.support)
+        done.append(replace(draft, rule=merged, items=positions, runs=runs, events=events, support=support))
     return files + done
 
 
@@ -223,14 +232,17 @@ def _merged(
     decide stays apart. Capabilities keep a rule each.
     """
     groups: dict[tuple[object, ...], list[tuple[Rule, set[int]]]] = {}
+    support = {rule: len(_runs(positions, items)) for rule, positions in rules.items()}
     for rule in sorted(rules, key=lambda rule: rule.sort_key()):
-        firm = len(_runs(rules[rule], items)) >= options.quorum.runs
+        firm = support[rule] >= options.quorum.runs
         own = rule.sort_key() if rule.kind == "capability" else ()
         groups.setdefault((rule.kind, assess(rule), firm, own), []).append((rule, set(rules[rule])))
     found = []
     for group in groups.values():
+        group_rules = [(rule, frozenset(positions)) for rule, positions in group]
         for rule, positions in _joined(group):
-            found.append(replace(_draft(rule, positions, items), implied=implied))
+            least = min(support[part] for part, at in group_rules if at <= positions and rule.covers(part))
+            found.append(replace(_draft(rule, positions, items), implied=implied, support=least))
     return found
 
 
@@ -254,7 +266,8 @@ def _draft(
     rule: Rule, positions: set[int], items: Mapping[int, Item], why: str = "", paths: Sequence[bytes] = ()
 ) -> Draft:
     events = sum(items[at].access.count for at in positions)
-    return Draft(rule, tuple(sorted(positions)), _runs(positions, items), events, why, tuple(paths))
+    runs = _runs(positions, items)
+    return Draft(rule, tuple(sorted(positions)), runs, events, len(runs), why, tuple(paths))
 
 
 def _runs(positions: set[int], items: Mapping[int, Item]) -> frozenset[int]:

@@ -20,6 +20,8 @@ from aalearn.model.text import shown
 from aalearn.rules.base import Rule
 from aalearn.rules.file import FileRule
 
+SINGLE = "only one run needed it"
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -41,7 +43,8 @@ class Judged:
     def comments(self) -> tuple[str, ...]:
         """What is written above the rule."""
         risk = (f"tier {self.risk.tier}: {self.risk.why}",) if self.risk.tier else ()
-        return (*self.remarks, *risk, *(reason for reason in self.reasons if reason != self.risk.why))
+        said = (self.risk.why, SINGLE)  # a single run is said once, at the top: most of a young profile waits for that
+        return (*self.remarks, *risk, *(reason for reason in self.reasons if reason not in said))
 
 
 def judge(gathered: Gathered, decided: Plan, options: Options) -> list[Judged]:
@@ -128,7 +131,7 @@ def _state(draft: Draft, risk: Risk, options: Options) -> State | None:
         return None
     if options.mode is Mode.ALL:
         return State.REVIEW
-    alone = len(draft.runs) < options.quorum.runs and any(credential(path) for path in draft.paths)
+    alone = draft.support < options.quorum.runs and any(credential(path) for path in draft.paths)
     return State.WITHHELD if risk.tier == 1 or alone or draft.proposed or draft.root else State.REVIEW
 
 
@@ -142,11 +145,9 @@ def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered
         reasons.append("there were too many rules to compile, so this one stands for many names")
     if draft.flood:
         reasons.append("one run brought too many new names into one folder: a flood")
-    seen = max(len(draft.runs), max(item.access.run_count for item in items))
-    nodes = {node for item in items for node in item.access.nodes}
     frequent = draft.rule.kind != "capability"  # the kernel logs each of those only once a CPU: counts mean nothing
-    if frequent and seen < options.quorum.runs and len(nodes) < 2 and not unconfirmed(gathered, options):
-        reasons.append("only one run needed it")
+    if frequent and draft.support < options.quorum.runs and not unconfirmed(gathered, options):
+        reasons.append(SINGLE)
     if not any(item.access.trusted for item in items) and any(i.access.trusted for i in gathered.items.values()):
         reasons.append("only records that a program could have forged ask for it")
     return tuple(reasons)

@@ -40,7 +40,7 @@ _SOCKETS = regex(
     DOTALL,
 )
 _REDIRECTED = regex(
-    rb"/proc/sys/kernel/(?:core_pattern|modprobe)|/proc/sysrq-trigger|/proc/(?:.*/)?mem"
+    rb"/proc/sys/kernel/(?:core_pattern|modprobe)|/proc/(?:sysrq-trigger|kcore)|/proc/(?:.*/)?mem"
     rb"|/dev/(?:mem|kmem|port|[shv]d[a-z][^/]*|nvme[0-9][^/]*|dm-[0-9]+)",
     DOTALL,
 )
@@ -181,9 +181,10 @@ def _capability(rule: Rule) -> Risk:
 
 def _network(rule: Rule) -> Risk:
     assert isinstance(rule, NetworkRule)
-    if rule.family in ("packet", "netlink", "alg", "vsock") or rule.type == "raw":
-        what = "raw packets" if rule.type == "raw" or rule.family == "packet" else f"{rule.family} sockets"
-        return Risk(2, f"it opens {what}: kernel surface, or traffic of others")
+    if rule.family in ("netlink", "alg", "vsock"):
+        return Risk(2, f"it opens {rule.family} sockets: kernel surface")
+    if rule.family == "packet" or rule.type == "raw":
+        return Risk(2, "it opens raw packets: traffic of others, and the kernel's parsers")
     return NONE
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from aalearn.learn.evidence import admitted, order
 from aalearn.learn.gather import Gathered, gather, planned, sorted_notes
 from aalearn.learn.options import Options
-from aalearn.learn.review import Judged, grouped, judge, unconfirmed
+from aalearn.learn.review import SINGLE, Judged, grouped, judge, unconfirmed
 from aalearn.learn.transitions import Plan
 from aalearn.model.event import Access, Event
 from aalearn.model.pattern import VARIABLES, Pattern
@@ -114,7 +114,7 @@ def _document(profile: str, judged: list[Judged], gathered: Gathered, decided: P
         abi=options.target.abi,
         includes=() if options.container else ("tunables/global",),
         variables=_variables(judged, options),
-        comments=_header(gathered, options),
+        comments=_header(judged, gathered, options),
     )
 
 
@@ -151,7 +151,7 @@ def _variables(judged: Iterable[Judged], options: Options) -> tuple[tuple[str, t
     return tuple(found)
 
 
-def _header(gathered: Gathered, options: Options) -> tuple[str, ...]:
+def _header(judged: Sequence[Judged], gathered: Gathered, options: Options) -> tuple[str, ...]:
     accesses = [item.access for item in gathered.items.values()]
     if not accesses:
         return ("Nothing was learned: no event asked for anything",)
@@ -162,6 +162,8 @@ def _header(gathered: Gathered, options: Options) -> tuple[str, ...]:
     lines = [f"Learned by aalearn from {events} events of {runs} {'run' if runs == 1 else 'runs'}{times}."]
     if unconfirmed(gathered, options):
         lines.append("No rule has been seen in a second run yet: all of it waits for a further run or a person.")
+    elif any(SINGLE in rule.reasons and rule.state is not None for rule in judged):
+        lines.append("What waits for review without a tier or another reason was needed by one run only.")
     return tuple(lines)
 
 
@@ -203,7 +205,7 @@ def _waiting(judged: Iterable[Judged], decided: Plan, *, active: bool) -> tuple[
             rule=rule.rule.text(),
             tier=rule.risk.tier,
             reasons=rule.reasons,
-            runs=len(rule.draft.runs),
+            runs=rule.draft.support,
             active=active,
         )
         for rule in judged

@@ -133,6 +133,20 @@ def test_untrusted_records_wait_where_others_are_trusted() -> None:
     assert "forged" in found.review[0].reasons[0]
 
 
+def test_single_runs_do_not_vouch_for_each_other() -> None:
+    made = Made()
+    made.file("/etc/motd")
+    for run, signal in ((1, "term"), (2, "hup")):
+        made.add("signal", (run,), denied_mask="send", requested_mask="send", signal=signal, peer="q", class_="signal")
+    made.file("/srv/x", "r")
+    made.file("/srv/x", "w", (2,))
+    found = learn(made.all)
+    assert {waiting.rule for waiting in found.review} == {"signal (send) set=(hup, term) peer=q,", "/srv/x w,"}
+    assert {"/etc/motd r,", "/srv/x r,"} <= set(texts(found))
+    text = write(found.document)
+    assert text.count("one run") == 1
+
+
 def test_a_window_of_one_run_says_so_once() -> None:
     made = Made()
     made.file("/etc/motd", runs=(1,))
