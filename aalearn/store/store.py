@@ -276,6 +276,9 @@ def _connected(place: engines.Place, *, readonly: bool, immutable: bool) -> tupl
     if place.is_sqlite:
         try:
             new = place.file is None or not place.file.stat().st_size
+            if not (new or readonly):  # what is not ours stays as it is, its journal mode too
+                with connection.begin():
+                    migrate.version_of(connection, place.name)
             engines.prepare(connection, new=new, readonly=readonly)
         except BaseException:
             connection.close()
