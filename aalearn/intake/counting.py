@@ -2,9 +2,11 @@
 
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from hashlib import blake2b
 
 from aalearn.grammar.lines import COMPANION, OTHER, Aside, Entry, Lines
+from aalearn.intake.moments import audit_time, bsd_time
 from aalearn.intake.runs import Run, Runs
 from aalearn.intake.seen import Seen, hand_over
 from aalearn.model.event import Verdict
@@ -13,7 +15,6 @@ from aalearn.store.batch import RUN_GAP_MS, Batch, LossRow, StatusRow
 from aalearn.store.codec import group
 from aalearn.store.ledger import BLOCK_BITS, MARK_MASK, OFFSET_MASK, PID_FACTOR, TIME_FACTOR, Ledger, mark_of
 
-_AUDIT_TIME = re.compile(rb"audit\((\d{1,11})\.(\d{3})")
 _UNNUMBERED = 1 << 48  # where the ledger keeps records without an audit id, far from the kernel's 32-bit serials
 _MOST_BASES = 10_000
 _STAMP = 34  # the length of `type=AVC msg=audit(1700000000.123:`
@@ -37,7 +38,8 @@ class Node:
         self._seen: dict[Entry, Seen] = {}
         self._known: dict[tuple[bytes, bytes], Seen] = {}
         self._bases: dict[bytes, bytes] = {}
-        self._time = 0
+        self._source = ""
+        self._time = 0  # of the last record of this source: losses that have no time of their own are near it
         self._refs = 0
         self._trusted = False
 
@@ -50,6 +52,8 @@ class Node:
         if chunk.trusted is not self._trusted:
             self.hand_over()
             self._trusted = chunk.trusted
+        if chunk.source != self._source:
+            self._source, self._time = chunk.source, 0
         for head in chunk.truncated:
             self._truncated(chunk, head)
         self.totals.update(chunk.counts)
@@ -76,6 +80,8 @@ class Node:
             stamp = line[:_STAMP]
             if stamp != last_stamp:
                 time = clocks(stamp) or self._clock(stamp)
+                if time:
+                    self._time = time
                 last_stamp = stamp
                 salt = pid * PID_FACTOR + time * TIME_FACTOR
             if not time:
@@ -135,6 +141,7 @@ class Node:
                 self._aside(got, chunk)
             return
         time, serial, pid, entry = got
+        self._time = time or self._time
         seen = self._seen.get(entry) or self._meet(entry)
         if line[5:9] == b"AVC ":
             self._know(line, seen, time, serial, pid)
@@ -196,7 +203,6 @@ class Node:
 
     def _run(self, seen: Seen, pid: int, time: int) -> Run | None:
         """Find the run of a record the careful way. A STATUS record is not a run's; it is put on the timeline here."""
-        self._time = time
         if seen.status:
             event = seen.entry.event
             profile = event.get("name") or b""
@@ -221,7 +227,7 @@ class Node:
         elif aside.kind == "loss":
             self.totals["losses"] += 1
             self.totals["lost"] += aside.amount
-            moment = aside.time or self._time
+            moment = aside.time or bsd_time(aside.text, datetime.now(UTC)) or self._time
             self._batch.losses.append(LossRow(self.name, chunk.source, moment, aside.sign, aside.amount))
         else:
             self.totals[aside.kind] += 1
@@ -229,8 +235,7 @@ class Node:
     def _truncated(self, chunk: Chunk, head: bytes) -> None:
         """Count a cut record: it is lost, and its window incomplete."""
         self.totals["truncated"] += 1
-        found = _AUDIT_TIME.search(head)
-        moment = int(found[1] + found[2]) if found else self._time
+        moment = audit_time(head) or self._time
         self._batch.losses.append(LossRow(self.name, chunk.source, moment, "truncated", 1))
 
     def hand_over(self) -> None:

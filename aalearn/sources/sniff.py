@@ -34,14 +34,14 @@ class Kind(StrEnum):
 
 
 def kind_of(head: bytes) -> Kind:
-    """Say what `head`, the first decompressed bytes of a file, is. Nothing at all counts as lines."""
+    """Say what `head`, the first decompressed bytes of a file, is. Nothing but blanks counts as lines."""
     if head.startswith(b"LPKSHHRH"):
         return Kind.JOURNAL
     if _EXPORT.match(head):
         return Kind.EXPORT
     if _JSON.match(head):
         return Kind.JSON
-    if not head or LOG_LINE.search(head):
+    if not head.strip() or LOG_LINE.search(head):
         return Kind.LINES
     return Kind.OTHER
 
