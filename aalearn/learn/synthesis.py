@@ -3,6 +3,7 @@
 The same accesses in any order give the same `Synthesis`: everything is sorted by what it says, never by an id.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from aalearn.model.event import Access, Event
 from aalearn.model.pattern import VARIABLES, Pattern
 from aalearn.model.profile import Document, Line, Profile, State
 from aalearn.model.text import plain_name, shown
-from aalearn.rules.base import Level, Note, Rule
+from aalearn.rules.base import Level, Note
 from aalearn.rules.file import FileRule
 
 
@@ -179,22 +180,27 @@ def _evidence(judged: Iterable[Judged], gathered: Gathered, decided: Plan) -> di
     return {name: tuple(sorted(ids)) for name, ids in sorted(found.items())}
 
 
+# What the compiler itself lets every profile do that has hats or changes its profile (apparmor_parser 3.0.8, 4.1.0).
+_IMPLICIT = re.compile(rb"/proc/[0-9]+/(?:task/[0-9]+/)?attr/(?:apparmor/)?(?:current|exec)")
+
+
 def _learned(judged: Sequence[Judged], gathered: Gathered) -> tuple[Learned, ...]:
-    """Return the replays, each marked where one of the rules that it needs is not active."""
+    """Return the replays, each marked where one of the rules that it needs is not active.
+
+    Left out is what proves nothing either way: a withheld write that the compiler may permit without a rule.
+    """
     inactive: set[tuple[str, int]] = set()
-    active: dict[tuple[str, int], list[Rule]] = {}
     for rule in judged:
         standing = rule.state in (State.ACTIVE, State.REVIEW)
         narrowed = rule.rule != rule.draft.rule  # a person decided: the owner alone
         for at in rule.draft.items:
-            if standing and not (narrowed and gathered.items[at].access.owner is not True):
-                active.setdefault((rule.block, at), []).append(rule.rule)
-            else:
+            if not standing or (narrowed and gathered.items[at].access.owner is not True):
                 inactive.add((rule.block, at))
     learned = []
     for replay in gathered.replays:
         withheld = (replay.block, replay.at) in inactive
-        learned.append(Learned(gathered.items[replay.at].access, replay.event, withheld, replay.note))
+        if not (withheld and _IMPLICIT.fullmatch(replay.event.get("name") or b"")):
+            learned.append(Learned(gathered.items[replay.at].access, replay.event, withheld, replay.note))
     return tuple(learned)
 
 
