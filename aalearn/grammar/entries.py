@@ -2,11 +2,8 @@
 
 from typing import NamedTuple
 
-from aalearn.grammar.shapes import Fields, Shape, Values
-from aalearn.grammar.words import record_words
+from aalearn.grammar.shapes import Common, Fields
 from aalearn.model.event import Event
-
-_WORDS = record_words()
 
 
 class Form(NamedTuple):
@@ -24,11 +21,11 @@ class Entry:
     `digest` is a stable 64-bit number of the body without its pid, the same in each transport.
     """
 
-    __slots__ = ("_event", "_form", "_need", "_shape", "_values", "digest")
+    __slots__ = ("_common", "_event", "_form", "_name", "_need", "digest")
 
-    def __init__(self, shape: Shape, values: Values, digest: int, form: Form) -> None:
-        self._shape = shape
-        self._values = values
+    def __init__(self, common: Common, name: bytes, digest: int, form: Form) -> None:
+        self._common = common
+        self._name = name
         self._form = form
         self._event: Event | None = None
         self._need: Event | None = None
@@ -53,50 +50,25 @@ class Entry:
     def event(self) -> Event:
         """The whole event."""
         if self._event is None:
-            shape = self._shape
-            fields: Fields = tuple(zip(shape.keys, self._values[1:], strict=False))
-            if self._form.extra:
-                fields = tuple(sorted({**dict(self._form.extra), **dict(fields)}.items()))
-            self._event = Event(shape.verdict, shape.operation, self._values[0], fields)
+            self._event = self._common.event(self._name, self._form.extra)
         return self._event
 
     @property
     def need(self) -> Event:
         """The event without who did it (WHO_FIELDS) and without what differs by chance: the identity of an access."""
         if self._need is None:
-            shape = self._shape
-            fields: Fields = tuple(zip(shape.need_keys, shape.need(self._values), strict=True))
-            if shape.local or shape.foreign:
-                fields = _without_chance(shape, fields)
-            self._need = Event(shape.verdict, shape.operation, self._values[0], fields)
+            self._need = self._common.need(self._name)
         return self._need
 
     @property
     def owner(self) -> bool | None:
         """True where the file's owner is the process's user, None where the record doesn't say."""
-        shape = self._shape
-        return self._values[shape.fsuid] == self._values[shape.ouid] if shape.fsuid and shape.ouid else None
+        return self._common.owner
 
     @property
     def program(self) -> bytes:
         """The comm of the process, b"" when absent."""
-        shape = self._shape
-        return self._values[shape.program] if shape.program else b""
-
-
-def _without_chance(shape: Shape, fields: Fields) -> Fields:
-    """Drop ports that the kernel picked, and with a foreign one the address of that passing client."""
-    dropped: set[str] = set()
-    for key, value in fields:
-        if shape.local and key in _WORDS.local_keys and _ephemeral(value):
-            dropped.add(key)
-        if shape.foreign and key in _WORDS.foreign_keys and _ephemeral(value):
-            dropped |= {key, *_WORDS.foreign_addresses}
-    return tuple(pair for pair in fields if pair[0] not in dropped) if dropped else fields
-
-
-def _ephemeral(port: bytes) -> bool:
-    return port.isdigit() and len(port) < 6 and int(port) >= _WORDS.ephemeral
+        return self._common.program
 
 
 class Sighting(NamedTuple):

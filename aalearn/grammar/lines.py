@@ -21,7 +21,7 @@ from typing import NamedTuple
 from aalearn.grammar.entries import Aside, Companion, Entry, Form, Sighting
 from aalearn.grammar.envelopes import Envelope, milliseconds
 from aalearn.grammar.records import trail
-from aalearn.grammar.shapes import Reading, Shape
+from aalearn.grammar.shapes import Commons, Reading, Shape
 from aalearn.grammar.words import record_words
 
 __all__ = ["COMPANION", "OTHER", "Aside", "Companion", "Entry", "Lines", "Sighting"]
@@ -50,7 +50,7 @@ _COMPANION_TYPE = re.compile(rb"\btype=" + _WORDS.companion_numbers.encode() + r
 class Lines:
     """A reader of lines with its caches. One for each thread; the caches are bounded, whatever the input."""
 
-    __slots__ = ("_clocks", "_envelopes", "_old", "_pids", "_shape_count", "_shapes", "_size", "_young")
+    __slots__ = ("_clocks", "_commons", "_envelopes", "_old", "_pids", "_shape_count", "_shapes", "_size", "_young")
 
     def __init__(self, cache: int = 12_000) -> None:
         """Keep at most twice `cache` entries."""
@@ -59,6 +59,7 @@ class Lines:
         self._old: dict[object, Entry] = {}
         self._clocks: dict[bytes, int] = {}
         self._pids: dict[bytes, int] = {}
+        self._commons: Commons = {}
         self._envelopes: list[Envelope] = []
         self._shapes: dict[tuple[bool, bytes, bytes], list[Shape]] = {}
         self._shape_count = 0
@@ -116,14 +117,15 @@ class Lines:
             return None
         cut = at + len(_MARK) + len(body) + len(b" pid=")
         for shape in self._shapes.get((False, words[0], words[2]), ()):
-            reading = shape.read(line, at)
+            reading = shape.read(line, at, self._commons)
             if reading is None:
                 continue
-            values, _, pid_at, pid_end, end = reading
+            common, name, _, pid_at, pid_end, end = reading
             if pid_at != cut or not shape.complete:
                 return None
             digest = blake2b(line[at:pid_at] + line[pid_end:end], digest_size=8).digest()
-            entry = Entry(shape, values, int.from_bytes(digest, "big"), _ENRICHED if b"\x1d" in tail else _AUDIT)
+            form = _AUDIT if line.find(b"\x1d", end) < 0 else _ENRICHED
+            entry = Entry(common, name, int.from_bytes(digest, "big"), form)
             self._keep(key, entry)
             return entry
         return None
@@ -153,7 +155,7 @@ class Lines:
             self._keep(key, entry)
             return _sighting(Sighting, (time, serial, int(digits), entry))
         for shape in self._shapes.get(_bucket(line, at, envelope), ()):
-            if (reading := shape.read(line, at)) is not None:
+            if (reading := shape.read(line, at, self._commons)) is not None:
                 return self._made(line, at, _Found(envelope, match, form, key, cut), shape, reading)
         return self._first(line, at)
 
@@ -190,7 +192,7 @@ class Lines:
         digest = int.from_bytes(blake2b(body, digest_size=8).digest(), "big")
         if envelope.transport == "audit" and line.find(b"\x1d", reading.end) > 0:
             form = form._replace(transport="audit-enriched")
-        entry = Entry(shape, reading.values, digest, form)
+        entry = Entry(reading.common, reading.name, digest, form)
         if reading.pid_at == cut + 5 and not envelope.cut(match, reading.end + _SLACK):
             self._keep(key, entry)
         time, serial = envelope.stamp(match)

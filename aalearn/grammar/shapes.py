@@ -8,13 +8,12 @@ values from the tokens that the grammar found. Both must agree on every line.
 import re
 from binascii import unhexlify
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import NamedTuple
 
 from aalearn.grammar import bodies
 from aalearn.grammar.terminals import Token
 from aalearn.grammar.words import record_words
-from aalearn.model.event import WHO_FIELDS, Verdict
+from aalearn.model.event import WHO_FIELDS, Event, Verdict
 
 _WORDS = record_words()
 Values = tuple[bytes, ...]
@@ -22,10 +21,10 @@ Fields = tuple[tuple[str, bytes], ...]
 
 
 class Reading(NamedTuple):
-    """What one line of a shape says: decoded values (the subject first, then one for each of the shape's `keys`,
-    then an empty one)."""
+    """What one line of a shape says: its values but the name, shared with other lines, and the name (b"" if none)."""
 
-    values: Values
+    common: "Common"
+    name: bytes
     pid: int
     pid_at: int  # where the digits of the pid begin; 0 when there are none
     pid_end: int
@@ -47,12 +46,52 @@ class _Pair(NamedTuple):
     group: str  # the name of its group in the extractor; empty where the text itself is part of the shape
 
 
+class Common:
+    """What lines of one shape that differ only in their name have in common, worked out once.
+
+    `profile` is the subject; `pairs` are all other pairs but the name's, `needed` those of them that say what was
+    needed; both sorted. `owner` and `program` are an entry's.
+    """
+
+    __slots__ = ("named", "needed", "operation", "owner", "pairs", "place", "profile", "program", "verdict")
+
+    def __init__(self, shape: "Shape", values: Values) -> None:
+        self.verdict, self.operation, self.named = shape.verdict, shape.operation, shape.named
+        self.profile = values[0]
+        self.pairs: Fields = tuple(zip(shape.keys, values[1:], strict=False))
+        chance = shape.chance(self.pairs)
+        kept = (pair for pair in self.pairs if pair[0] not in WHO_FIELDS and pair[0] not in _WORDS.volatile)
+        self.needed: Fields = tuple(pair for pair in kept if pair[0] not in chance)
+        self.place = sum(key < "name" for key, _ in self.needed)
+        said = dict(self.pairs)
+        self.program = said.get("comm", b"")
+        fsuid, ouid = said.get("fsuid"), said.get("ouid")
+        self.owner: bool | None = None if fsuid is None or ouid is None else fsuid == ouid
+
+    def need(self, name: bytes) -> Event:
+        """Return the need of a line with this name."""
+        fields, place = self.needed, self.place
+        if self.named:
+            fields = (*fields[:place], ("name", name), *fields[place:])
+        return Event(self.verdict, self.operation, self.profile, fields)
+
+    def event(self, name: bytes, extra: Fields) -> Event:
+        """Return the whole event of a line with this name; `extra` is what its envelope adds."""
+        fields = {**dict(extra), **dict(self.pairs)}
+        if self.named:
+            fields["name"] = name
+        return Event(self.verdict, self.operation, self.profile, tuple(sorted(fields.items())))
+
+
 class Shape:
-    """One shape of body: the extractor and all that its keys alone say."""
+    """One shape of body: the extractor and all that its keys alone say.
+
+    `keys` are those of the values but subject, pid, operation and name; `named` is True where there is a name.
+    """
 
     __slots__ = (
-        "_decoders", "_groups", "_pid", "complete", "fields", "foreign", "fsuid", "keys", "local", "need", "need_keys",
-        "operation", "ouid", "pattern", "program", "quoted", "sound", "torn", "verdict",
+        "_decoders", "_foreign", "_groups", "_local", "_name", "_name_decoder", "_pid", "complete", "keys",
+        "named", "operation", "pattern", "quoted", "sound", "torn", "verdict",
     )  # fmt: skip
 
     def __init__(self, tokens: Sequence[Token], quoted: bool) -> None:
@@ -73,23 +112,29 @@ class Shape:
         self._pid = index[pid.group] if pid else 0
         named = {key: pair for key, pair in named.items() if pair.value.terminal is not bodies.NULL}
         subject = next((named.pop(key) for key in _WORDS.subject if key in named), None)
+        name = named.pop("name", None)
+        self.named = name is not None
+        self._name = index[name.group if name else "none"]
+        self._name_decoder = _DECODERS.get(name.value.name) if name else None
         self.keys = tuple(sorted(named))
         picked = [subject, *(named[key] for key in self.keys)]
         self._groups = tuple(index[pair.group if pair else "none"] for pair in (*picked, None))
         self._decoders = tuple(
             (at, _DECODERS[pair.value.name]) for at, pair in enumerate(picked) if pair and pair.value.name in _DECODERS
         )
-        self._index()
+        self._local = bool(named.keys() & _WORDS.local_keys) and self.operation not in _WORDS.local_ports
+        self._foreign = bool(named.keys() & _WORDS.foreign_keys) and self.operation not in _WORDS.foreign_ports
 
-    def _index(self) -> None:
-        """Note where the keys stand that have a meaning of their own (positions in the values; 0: absent)."""
-        place = {key: at for at, key in enumerate(self.keys, 1)}
-        kept = [key for key in self.keys if key not in WHO_FIELDS and key not in _WORDS.volatile]
-        self.need_keys = tuple(kept)
-        self.need = _picker([place[key] for key in kept])
-        self.program, self.fsuid, self.ouid = place.get("comm", 0), place.get("fsuid", 0), place.get("ouid", 0)
-        self.local = bool(place.keys() & _WORDS.local_keys) and self.operation not in _WORDS.local_ports
-        self.foreign = bool(place.keys() & _WORDS.foreign_keys) and self.operation not in _WORDS.foreign_ports
+    def chance(self, pairs: Fields) -> set[str]:
+        """Return the keys of ports that the kernel picked, and with a foreign one of that passing client's address."""
+        keys: set[str] = set()
+        if self._local or self._foreign:
+            for key, value in pairs:
+                if self._local and key in _WORDS.local_keys and _ephemeral(value):
+                    keys.add(key)
+                if self._foreign and key in _WORDS.foreign_keys and _ephemeral(value):
+                    keys |= {key, *_WORDS.foreign_addresses}
+        return keys
 
     def _whole(self, keys: frozenset[str]) -> bool:
         """Say whether all the keys are there that the kernel prints for this operation (`required` in records.toml)."""
@@ -105,18 +150,33 @@ class Shape:
             return True
         return keys >= (_WORDS.required_family if "family" in keys else _WORDS.required_file)
 
-    def read(self, line: bytes, at: int) -> Reading | None:
-        """Return what a line of this shape says, whose body begins at `at`; None when it is of another shape."""
+    def read(self, line: bytes, at: int, commons: "Commons") -> Reading | None:
+        """Return what a line of this shape says, whose body begins at `at`; None when it is of another shape.
+
+        `commons` remembers what values were found to mean, of any shape; it is kept bounded here.
+        """
         match = self.pattern.match(line, at)
         if match is None:
             return None
-        values: Values = match.group(*self._groups)
-        if self._decoders:
-            values = self._decoded(values)
+        rest: Values = match.group(*self._groups)
+        common = commons.get((self, rest)) or self._common(rest, commons)
+        name: bytes = match[self._name]
+        if self._name_decoder is not None:
+            name = self._name_decoder(name)
         if self._pid:
             start, end = match.span(self._pid)
-            return Reading(values, int(line[start:end]), start, end, match.start("end"))
-        return Reading(values, 0, 0, 0, match.start("end"))
+            return Reading(common, name, int(line[start:end]), start, end, match.start("end"))
+        return Reading(common, name, 0, 0, 0, match.start("end"))
+
+    def _common(self, rest: Values, commons: "Commons") -> Common:
+        """Work out what these values mean (as the line spells them), and keep it."""
+        values = list(rest)
+        for at, decoder in self._decoders:
+            values[at] = decoder(values[at])
+        if len(commons) >= MOST_COMMONS:
+            commons.clear()
+        common = commons[self, rest] = Common(self, tuple(values))
+        return common
 
     def parsed(self, tokens: Sequence[Token]) -> Reading:
         """Return the same from the tokens that the grammar met in the first line of this shape."""
@@ -131,27 +191,20 @@ class Shape:
                 found.setdefault(key, token)
         present = [key for key in _WORDS.subject if key in found and found[key].terminal is not bodies.NULL]
         subject = value_of(found[present[0]]) if present else b""
-        values = (subject, *(value_of(found[key]) for key in self.keys), b"")
+        common = Common(self, (subject, *(value_of(found[key]) for key in self.keys)))
+        name = value_of(found["name"]) if self.named else b""
         pid = found.get("pid")
         if pid is None:
-            return Reading(values, 0, 0, 0, end)
-        return Reading(values, int(pid.text), pid.at, pid.at + len(pid.text), end)
-
-    def _decoded(self, values: Values) -> Values:
-        decoded = list(values)
-        for at, decoder in self._decoders:
-            decoded[at] = decoder(decoded[at])
-        return tuple(decoded)
+            return Reading(common, name, 0, 0, 0, end)
+        return Reading(common, name, int(pid.text), pid.at, pid.at + len(pid.text), end)
 
 
-def _picker(places: list[int]) -> Callable[[Values], Values]:
-    """Return a function that picks the values at `places`, always as a tuple."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    if places:
-        only = places[0]
-        return lambda values: (values[only],)
-    return lambda _: ()
+Commons = dict[tuple[Shape, Values], Common]
+MOST_COMMONS = 10_000
+
+
+def _ephemeral(port: bytes) -> bool:
+    return port.isdigit() and len(port) < 6 and int(port) >= _WORDS.ephemeral
 
 
 def _extractor(tokens: Sequence[Token], quoted: bool) -> tuple[str, list[_Pair], bool]:

@@ -210,6 +210,13 @@ def test_pid_inside_a_name_is_not_the_pid(name: bytes) -> None:
             assert (seen.pid, seen.entry.event.get("name")) == (pid, inside[1:-1])
 
 
+def test_the_separator_inside_a_value_is_no_enrichment() -> None:
+    for value in (b'"a\x1db"', b'"a"'):
+        seen = agree(AVC + b'apparmor="ALLOWED" operation="novel" profile="p" pid=5 future=' + value)
+        assert isinstance(seen, Sighting)
+        assert (seen.entry.transport, seen.entry.event.get("future")) == ("audit", value[1:-1])
+
+
 def test_another_pid_before_the_own_one() -> None:
     """A quoted ` pid=` before the record's own must never share an entry with another name."""
     lines = Lines()
@@ -257,6 +264,7 @@ def test_caches_are_bounded_whatever_comes() -> None:
     assert len(lines._old) <= 100
     assert len(lines._clocks) <= 1001
     assert len(lines._pids) <= 1001
+    assert len(lines._commons) <= 10_000
     assert lines._shape_count <= 2000
 
 
@@ -305,7 +313,7 @@ def test_a_shape_fits_only_its_own_lines(
     assert tokens[1] is not None
     shapes = [Shape(met.body, False) for met in tokens if met is not None]
     kinds = [[(t.terminal, t.text if t.terminal.fixed else "") for t in met.body] for met in tokens if met is not None]
-    reading = shapes[0].read(AVC + other[0], len(AVC))
+    reading = shapes[0].read(AVC + other[0], len(AVC), {})
     operations = [shape.operation for shape in shapes]
     assert (reading is not None) == (kinds[0] == kinds[1] and operations[0] == operations[1])
 
