@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -80,7 +81,18 @@ def global_options(
     ] = False,
 ) -> None:
     """Take the options that stand before the command."""
+    _log_to_stderr(quiet=quiet, verbose=verbose)
     context.obj = Face(db=db, config=config, form=output, quiet=quiet, verbose=verbose)
+
+
+def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
+    """Let what the layers below log (a cache that can't be used, for instance) be talk like any other."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("aalearn: note: %(message)s"))
+    logger = logging.getLogger("aalearn")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
 for _module in (check, diff, explain, ingest, review, status, suggest, version):

@@ -67,7 +67,7 @@ def vouched(synthesis: Synthesis, options: Options) -> tuple[tuple[Pattern, int]
         rule = one.rule
         if isinstance(rule, FileRule) and not rule.pattern.is_literal and not rule.exec:
             by_context = not one.draft.why and rule.perms <= _READ
-            if by_context or rule.text() in by_person:
+            if by_context or one.draft.rule.text() in by_person:
                 found.add((rule.pattern, bits_of("".join(sorted(rule.perms)))))
     return tuple(sorted(found))
 

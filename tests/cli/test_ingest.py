@@ -8,9 +8,11 @@ import lzma
 import os
 import pty
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,6 +239,31 @@ def test_a_store_that_can_not_be_named_so(aalearn: Face, wrong: str) -> None:
     assert done.out == ""
     assert done.err.count("\n") == 1
     assert "\x1b" not in done.err
+
+
+def test_ctrl_c_ends_with_one_line_and_a_good_store(tmp_path: Path) -> None:
+    db = tmp_path / "x.db"
+    command = [sys.executable, "-m", "aalearn", "--db", url(db), "ingest", "-"]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        cwd=ROOT,
+    )
+    assert child.stdin is not None
+    child.stdin.write(REDIS.read_bytes())
+    child.stdin.flush()
+    deadline = time.monotonic() + 60
+    while not db.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out) == (130, b"")
+    assert err == b"aalearn: note: interrupted; what was committed is kept\n"
+    assert program("--db", url(db), "ingest", REDIS).code == 0
 
 
 def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
