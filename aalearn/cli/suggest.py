@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aalearn.learn.options import Options
+    from aalearn.lifecycle.abstractions import Measure
     from aalearn.lifecycle.judge import Judge
     from aalearn.lifecycle.proposal import Proposal
     from aalearn.model.event import Access
@@ -30,6 +32,13 @@ EXAMPLE = (
     "aalearn suggest nginx --approve 'capability sys_admin,' --reason 'it mounts its own tmpfs'"
 )
 _DIFFERENCE = 20  # lines of a difference that are told; json has all
+
+
+class Abstractions(StrEnum):
+    """Which abstractions a whole profile may include."""
+
+    NONE = "none"
+    MEASURED = "measured"
 
 
 def command(
@@ -53,6 +62,13 @@ def command(
     exe: Annotated[
         str | None, typer.Option("--exe", metavar="PATH", help="The program that the profile attaches to.")
     ] = None,
+    abstractions: Annotated[
+        Abstractions,
+        typer.Option(
+            "--abstractions",
+            help="Include none, or those that save more rules than the files cost that they open (needs --root).",
+        ),
+    ] = Abstractions.NONE,
     include_denied: learning.IncludeDenied = False,
     container: learning.Container = False,
     root: learning.Root = None,
@@ -74,7 +90,9 @@ def command(
         accepted=accepted,
         root=root,
         attachment=learning.attachment(exe),
+        measured_abstractions=abstractions is Abstractions.MEASURED,
     )
+    _check_measuring(choice)
     judge = learning.judge(face, base, target)
     with face.store(readonly=not approve) as store:
         name = known_profile(store, profile)
@@ -82,12 +100,20 @@ def command(
             learning.decide(store, name, approve, "approve", reason)
         accesses = store.accesses(name)
         options = learning.options(face, store, name, choice, judge.target)
-    proposal = _proposal(face, name, accesses, options, judge, anew=whole or container)
+    measured = choice.measured_abstractions
+    proposal = _proposal(face, name, accesses, options, judge, anew=whole or container, measured=measured)
     _present(face, name, accesses, proposal, approve or [])
 
 
 def _proposal(
-    face: Face, name: bytes, accesses: Sequence[Access], options: Options, judge: Judge, *, anew: bool
+    face: Face,
+    name: bytes,
+    accesses: Sequence[Access],
+    options: Options,
+    judge: Judge,
+    *,
+    anew: bool,
+    measured: bool,
 ) -> Proposal:
     """Return what to propose: for a profile that exists on disk what it lacks, unless it shall be written anew."""
     from aalearn.lifecycle.existing import again, find, missing
@@ -97,11 +123,13 @@ def _proposal(
     for line in skipped:
         face.say(f"aalearn: note: {line}")
     if found is None:
-        return whole(name, accesses, options, judge)
+        return whole(name, accesses, options, judge, measured=measured)
     if anew or found.ours:
         if options.attachment is None:
             options = replace(options, attachment=found.attachment)
-        return again(name, accesses, options, judge, found)
+        return again(name, accesses, options, judge, found, measured=measured)
+    if measured:
+        face.say("aalearn: note: abstractions are measured for whole texts only: add --whole")
     return missing(name, accesses, options, judge, found)
 
 
@@ -112,6 +140,15 @@ def _check(all_active: bool, accepted: bool, approve: list[str] | None, reason: 
         raise UsageError("--approve needs --reason: it is recorded who approved the rule, when and why")
     if reason and not approve:
         raise UsageError("--reason belongs to --approve")
+
+
+def _check_measuring(choice: learning.Choice) -> None:
+    if choice.measured_abstractions and choice.container:
+        raise UsageError("a container's profile includes nothing: leave out --abstractions measured or --container")
+    if choice.measured_abstractions and choice.root is None:
+        raise UsageError(
+            "--abstractions measured needs --root: what one opens is counted among the files that there are"
+        )
 
 
 def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Proposal, approved: Sequence[str]) -> None:
@@ -132,6 +169,11 @@ def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Prop
             face.say(f"aalearn: note: approved, but nothing that was learned needs {shown(rule)}")
     for line in proof_lines(proof, proposal):
         face.say(f"aalearn: {line}")
+    for one in proposal.abstractions:
+        if one.offered:
+            face.say(f"aalearn: included: {abstraction_line(one)}")
+        elif one.saves:
+            face.detail(f"aalearn: not included: {abstraction_line(one)}")
     for note in proposal.synthesis.notes:
         if note.level == "unneeded":
             face.detail(f"aalearn: {note.level}: {note.text}")
@@ -194,6 +236,11 @@ def proof_lines(proof: Proof, proposal: Proposal) -> list[str]:
     return lines
 
 
+def abstraction_line(one: Measure) -> str:
+    """Return how an abstraction did, in one line."""
+    return f"abstractions/{shown(one.name)} in {one.block}: {one.why}"
+
+
 def _document(name: bytes, accesses: Sequence[Access], proposal: Proposal) -> dict[str, Any]:
     from aalearn.lifecycle.grounds import grounds
 
@@ -210,5 +257,19 @@ def _document(name: bytes, accesses: Sequence[Access], proposal: Proposal) -> di
         "review": [learning.waiting_document(one) for one in synthesis.review],
         "withheld": [learning.waiting_document(one) for one in synthesis.withheld],
         "notes": [{"level": str(note.level), "text": note.text} for note in synthesis.notes],
+        "abstractions": [_measure_document(one) for one in proposal.abstractions],
         "proof": proof.to_json(),
+    }
+
+
+def _measure_document(one: Measure) -> dict[str, Any]:
+    return {
+        "block": one.block,
+        "name": shown(one.name),
+        "saves": one.saves,
+        "rules": list(one.rules),
+        "opens_read": one.opens_read,
+        "opens_write": one.opens_write,
+        "offered": one.offered,
+        "why": one.why,
     }

@@ -6,53 +6,32 @@ than it saves, and brings nothing else: no sensitive path, capability, socket, e
 anything whose price can't be counted. All of it is asked of the automata; the text of an abstraction is never read.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
-from aalearn.grammar.writer import write, write_block
 from aalearn.learn.options import Options
 from aalearn.learn.population import Population
 from aalearn.learn.synthesis import Synthesis, key
 from aalearn.lifecycle.judge import Judge
+from aalearn.lifecycle.objections import denies, objections, written_and_run
 from aalearn.lifecycle.opened import Opened, opened
-from aalearn.model.errors import NotExpressible, PolicyError, UsageError
+from aalearn.lifecycle.shelf import Inclusion, Shelf
+from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.profile import Document, Line, Profile, State
 from aalearn.model.text import shown
 from aalearn.policy.ask.base import Subject
 from aalearn.policy.ask.subject import subject_of
-from aalearn.policy.compare import beside_files, covered, more_of_classes, witness_text
-from aalearn.policy.decoder import BinaryProfile, decode
-from aalearn.policy.features import BASE
+from aalearn.policy.compare import covered
+from aalearn.policy.decoder import BinaryProfile
 from aalearn.policy.oracle import Oracle
-from aalearn.policy.sensitive import watched
-from aalearn.policy.walks import SIDES, Grants, bits_of
+from aalearn.policy.walks import SIDES, bits_of
 from aalearn.rules.base import Rule
 from aalearn.rules.file import FileRule
 
 LEAST: Final = 5  # rules that an abstraction must save
 READ_COST: Final = 0.15  # rules that a file newly opened for reading weighs as much as (generalise-and-risk: lambda_r)
 WRITE_COST: Final = 3.0  # the same for writing
-_LEFTOVERS: Final = (".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".rpmnew", ".rpmsave", ".orig", ".bak", "~")
-_ALONE: Final = "x"  # the profile in which an abstraction is compiled on its own
-_TOLD: Final = 3  # grants of one sort that a reason names
-_FOLDER: Final = "abstractions"
-
-
-@dataclass(frozen=True, slots=True)
-class Inclusion:
-    """The statement that includes an abstraction; it stands where a rule stands."""
-
-    name: str
-
-    kind: ClassVar[str] = "include"
-
-    def text(self) -> str:
-        """Return the statement, which ends without a comma."""
-        return f"include <{_FOLDER}/{self.name}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +72,10 @@ def with_abstractions(synthesis: Synthesis, options: Options, judge: Judge) -> t
         raise UsageError("a container's profile includes nothing: leave out --abstractions measured or --container")
     if options.population is None:
         raise UsageError(
-            "--abstractions measured needs --root: without the files that there are nobody can count what one opens"
+            "--abstractions measured needs --root: what one opens is counted among the files that there are"
         )
     document = synthesis.document
-    shelf = _Shelf(document, judge)
+    shelf = Shelf(document, judge)
     measures: list[Measure] = []
     evidence = dict(synthesis.evidence)
     for label, block in _labelled(document.profile):
@@ -107,8 +86,8 @@ def with_abstractions(synthesis: Synthesis, options: Options, judge: Judge) -> t
             measures += found
             for one in found:
                 if one.offered:
-                    ids = [evidence.pop(key(label, rule), ()) for rule in one.rules]
-                    evidence[key(label, Inclusion(one.name).text())] = tuple(sorted({id for of in ids for id in of}))
+                    held = {access for rule in one.rules for access in evidence.pop(key(label, rule), ())}
+                    evidence[key(label, Inclusion(one.name).text())] = tuple(sorted(held))
     measures.sort(key=lambda one: (not one.offered, one.block, -one.saves, one.name))
     ordered = dict(sorted(evidence.items()))
     return replace(synthesis, document=document, evidence=ordered), tuple(measures)
@@ -144,56 +123,6 @@ def _settled(block: Profile) -> dict[str, Rule]:
     }
 
 
-class _Shelf:
-    """The abstractions of the base folder, each compiled alone, for the same target and with the same preamble."""
-
-    def __init__(self, document: Document, judge: Judge) -> None:
-        self._document = replace(document, comments=())
-        self._judge = judge
-        self.names = _names((judge.base or BASE) / _FOLDER)
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            self.alone = dict(zip(self.names, pool.map(self._alone, self.names), strict=True))
-
-    def _alone(self, name: str) -> BinaryProfile | str:
-        return self.inside(_ALONE, name)
-
-    def inside(self, label: str, name: str) -> BinaryProfile | str:
-        """Return an abstraction compiled as all that the block `label` has, or why that can't be done.
-
-        The name of the block matters where an abstraction says @{profile_name}.
-        """
-        profile = Profile(label, (Line(Inclusion(name)),))
-        try:
-            return self.compile(replace(self._document, profile=profile))[label.encode()]
-        except (PolicyError, NotExpressible) as error:
-            return shown(str(error))
-
-    def compile(self, document: Document, more: str = "") -> dict[bytes, BinaryProfile]:
-        """Return the compiled profiles of a document with `more` text behind it, by name. Raises PolicyError."""
-        blob = self._judge.gate().compile(write(document) + more).blob
-        return {profile.name: profile for profile in decode(blob)}
-
-    def rules(self, rules: Sequence[Rule]) -> tuple[Subject, ...]:
-        """Return each rule compiled as a profile of its own, by one call of the parser. Raises PolicyError."""
-        blocks = (
-            write_block(Profile(f"r{number}", (Line(rule),)), hat=False, title="r") for number, rule in enumerate(rules)
-        )
-        found = self.compile(replace(self._document, profile=Profile(_ALONE)), "".join(blocks))
-        return tuple(subject_of(found[f"r{number}".encode()]) for number in range(len(rules)))
-
-
-def _names(folder: Path) -> tuple[str, ...]:
-    """Return the names of all abstractions of a folder and its sub-folders, as includes spell them, sorted."""
-    found: list[str] = []
-    for path, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            file = Path(path) / name
-            if not name.startswith(".") and not name.endswith(_LEFTOVERS) and file.is_file():
-                found.append(str(file.relative_to(folder)))
-    return tuple(sorted(found))
-
-
 class _Measuring:
     """The measuring for one block. `document` is the profile with what was adopted so far."""
 
@@ -204,7 +133,7 @@ class _Measuring:
         document: Document,
         synthesis: Synthesis,
         population: Population,
-        shelf: _Shelf,
+        shelf: Shelf,
     ) -> None:
         self.document = document
         self._label = label
@@ -216,6 +145,7 @@ class _Measuring:
         self._samples = _samples(synthesis, self._rules)
         self._before = self._subject(document)
         self._found: dict[str, Subject] = {}  # the abstractions that save something
+        self._denying: set[str] = set()
         self._against: dict[str, tuple[str, ...]] = {}  # what speaks against one, whatever else is adopted
 
     def run(self) -> list[Measure]:
@@ -263,9 +193,8 @@ class _Measuring:
             if isinstance(inside, str):
                 return inside
             compiled, subject = inside, subject_of(inside)
-        self._against[name] = (
-            ("holds deny rules, which complain mode enforces too",) if _denies(compiled, subject) else ()
-        )
+        if denies(compiled, subject):
+            self._denying.add(name)
         return subject
 
     def _saves(self, subject: Subject, text: str, rule: Subject) -> bool:
@@ -304,28 +233,18 @@ class _Measuring:
 
     def _forbidden(self, name: str) -> tuple[str, ...]:
         """Return what an abstraction brings that no number justifies; what was adopted before brings none of it."""
-        subject, before = self._found[name], self._before
-        known = self._against[name]
-        if known and known[-1] == "":
-            return known[:-1]
-        reasons = list(known)
-        if subject.file is not None:
-            grants = Grants(subject.file, baseline=before.file)
-            reasons += _sensitive(grants)
-            reasons += [f"may write and execute: {witness_text(one)}" for one in grants.write_execute(1)]
-            reasons += [f"executes what was never executed: {witness_text(one)}" for one in grants.executables(1)]
-        reasons += _beside_files(subject, before)
-        self._against[name] = (*reasons, "")
-        return tuple(reasons)
+        known = self._against.get(name)
+        if known is None:
+            denying = ("holds deny rules, which are in force in complain mode too",) if name in self._denying else ()
+            known = self._against[name] = (*denying, *objections(self._found[name], self._before))
+        return known
 
     def _together(self, after: Subject) -> list[str]:
         """Return what speaks against an abstraction once it stands beside the other rules."""
         reasons = []
         if not covered(self._before, after):
             reasons.append("takes away what the profile permits")
-        if after.file is not None:
-            pairs = Grants(after.file, baseline=self._before.file).write_execute(1)
-            reasons += [f"may write and execute: {witness_text(one)}" for one in pairs]
+        reasons += written_and_run(after, self._before)
         oracle = Oracle.of(after)
         permitted = [one for one in self._withheld if oracle.ask(one.event, one.access.owner).allowed]
         if permitted:
@@ -362,43 +281,6 @@ def _samples(synthesis: Synthesis, rules: Mapping[str, Rule]) -> dict[str, tuple
             if path is not None:
                 samples[text] = path, bits_of("".join(rule.perms) + ("x" if rule.exec else "")), rule.owner
     return samples
-
-
-def _denies(compiled: BinaryProfile, subject: Subject) -> bool:
-    """Return whether compiled policy silences anything, which only deny rules do."""
-    machines = [machine for machine in (subject.file, subject.policy) if machine is not None]
-    return bool(compiled.capabilities.quiet) or any(
-        machine.rights.of(state, owner).quiet
-        for machine in machines
-        for state in range(machine.dfa.size)
-        for owner in SIDES
-    )
-
-
-def _sensitive(grants: Grants) -> list[str]:
-    """Return a reason a sensitive set that is opened, the worst sets first, and one that counts the rest."""
-    sets = watched()
-    first: dict[str, str] = {}
-    for witness in grants.sensitive(sets):
-        first.setdefault(witness.what, witness_text(replace(witness, what="")))
-    found = [f"opens {watch.name} ({first[watch.name]})" for watch in sets if watch.name in first]
-    if len(found) > _TOLD:
-        return [*found[:_TOLD], f"and {len(found) - _TOLD} more sensitive sets"]
-    return found
-
-
-def _beside_files(subject: Subject, before: Subject) -> list[str]:
-    """Return what an abstraction permits beside files, by kind: none of it can be counted, so none of it is bought."""
-    more: dict[str, list[str]] = {}
-    for grant in beside_files(subject, before):
-        more.setdefault(grant.kind, []).append(" ".join(part for part in (grant.permissions, grant.object) if part))
-    found = []
-    for kind, grants in sorted(more.items()):
-        rest = f" and {len(grants) - _TOLD} more" if len(grants) > _TOLD else ""
-        found.append(f"brings {kind} {', '.join(grants[:_TOLD])}{rest}")
-    if not found and more_of_classes(subject, before):
-        found.append("brings sockets by address or label that nothing used")
-    return found
 
 
 def _too_dear(measure: Measure, files: Opened) -> list[str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aalearn.grammar.profiles import Include, ProfileBlock, insert_rules, read_profiles
-from aalearn.grammar.writer import write, write_block, write_local
+from aalearn.grammar.writer import write_block, write_local
 from aalearn.learn.options import Options
-from aalearn.learn.synthesis import Synthesis, synthesize
+from aalearn.learn.synthesis import Synthesis
 from aalearn.lifecycle import grounds
 from aalearn.lifecycle.judge import Judge, Loaded
 from aalearn.lifecycle.lacking import lacking
-from aalearn.lifecycle.proposal import Form, Proposal, questions, vouched
+from aalearn.lifecycle.proposal import Form, Proposal, questions, vouched, whole
 from aalearn.lifecycle.replay import Fate, Reply
 from aalearn.model.errors import BadInput, PolicyError, UsageError
 from aalearn.model.event import Access
@@ -100,13 +100,14 @@ def _is_called(block: ProfileBlock, name: bytes, file: Path, judge: Judge) -> bo
         return False
 
 
-def again(name: bytes, accesses: Sequence[Access], options: Options, judge: Judge, found: Found) -> Proposal:
-    """Return a whole new text for a profile that exists; the proof shows how it differs from the old one."""
-    synthesis = synthesize(name, accesses, options)
-    text = write(synthesis.document)
-    asked = questions(synthesis.learned)
-    proof = prove(text, asked, judge.gate(), previous=found.text, vouched=vouched(synthesis, options))
-    return Proposal(Form.WHOLE, text, synthesis, proof, found.file)
+def again(
+    name: bytes, accesses: Sequence[Access], options: Options, judge: Judge, found: Found, *, measured: bool = False
+) -> Proposal:
+    """Return a whole new text for a profile that exists; the proof shows how it differs from the old one.
+
+    `measured` and errors as in `proposal.whole`.
+    """
+    return whole(name, accesses, options, judge, file=found.file, previous=found.text, measured=measured)
 
 
 def missing(name: bytes, accesses: Sequence[Access], options: Options, judge: Judge, found: Found) -> Proposal:

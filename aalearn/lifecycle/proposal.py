@@ -8,6 +8,7 @@ from pathlib import Path
 from aalearn.grammar.writer import write
 from aalearn.learn.options import Action, Options
 from aalearn.learn.synthesis import Learned, Synthesis, synthesize
+from aalearn.lifecycle.abstractions import Measure, with_abstractions
 from aalearn.lifecycle.judge import Judge
 from aalearn.model.event import Access
 from aalearn.model.pattern import Pattern
@@ -33,7 +34,7 @@ class Proposal:
     """A text with its evidence and its proof. Only where `proof.proved` it may be used.
 
     `file` is where the text belongs, None for a new profile. `added` are the rules that the existing profile lacks, by
-    block, empty for a whole text.
+    block, empty for a whole text. `abstractions` are the measures of all abstractions, where they were asked for.
     """
 
     form: Form
@@ -42,17 +43,31 @@ class Proposal:
     proof: Proof
     file: Path | None = None
     added: tuple[tuple[str, str], ...] = ()
+    abstractions: tuple[Measure, ...] = ()
 
 
-def whole(name: bytes, accesses: Sequence[Access], options: Options, judge: Judge) -> Proposal:
-    """Return a whole profile for what was learned. Raises PolicyError when the parser refuses it, NotExpressible for a
-    name that policy can't spell.
+def whole(
+    name: bytes,
+    accesses: Sequence[Access],
+    options: Options,
+    judge: Judge,
+    *,
+    file: Path | None = None,
+    previous: str | None = None,
+    measured: bool = False,
+) -> Proposal:
+    """Return a whole profile for what was learned.
+
+    `file` and its text `previous`: where it belongs and what it replaces, for the difference in the proof. `measured`:
+    with the abstractions that are justified (see `abstractions`). Raises PolicyError when the parser refuses the text,
+    NotExpressible for a name that policy can't spell, UsageError where nothing can be measured.
     """
     synthesis = synthesize(name, accesses, options)
+    synthesis, measures = with_abstractions(synthesis, options, judge) if measured else (synthesis, ())
     text = write(synthesis.document)
     asked = questions(synthesis.learned)
-    proof = prove(text, asked, judge.gate(), vouched=vouched(synthesis, options))
-    return Proposal(Form.WHOLE, text, synthesis, proof)
+    proof = prove(text, asked, judge.gate(), previous=previous, vouched=vouched(synthesis, options))
+    return Proposal(Form.WHOLE, text, synthesis, proof, file, abstractions=measures)
 
 
 def vouched(synthesis: Synthesis, options: Options) -> tuple[tuple[Pattern, int], ...]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from aalearn.model.text import shown
@@ -20,6 +20,7 @@ LIMIT: Final = 200  # witnesses a class; what lies beyond is counted and not sho
 _PATHS: Final = 16  # words a place, for files
 _WORDS: Final = 4  # the same for the other classes
 _DOTTED: Final = re.compile(rb"/\.{1,2}(?=a(?:/|$))")  # where a witness only shows that a name may begin with dots
+_STRUCTURE: Final = May.LOCK | May.CONTINUE  # what states of the policy automaton have that permit nothing
 _FILE: Final = ALL & ~May.LINK  # links are told as pairs
 
 
@@ -72,13 +73,50 @@ def compare(old: dict[bytes, Subject], new: dict[bytes, Subject]) -> tuple[Chang
 
 def extra(subject: Subject, base: Subject | None) -> tuple[Grant, ...]:
     """Return what `subject` permits and `base` does not (None: nothing at all is permitted there), sorted."""
-    found = [*_capabilities(subject, base), *_limits(subject, base), *_attachment(subject, base)]
+    found = [*beside_files(subject, base), *_limits(subject, base), *_attachment(subject, base)]
     found += _files(subject, base)
-    found += _pairs(subject, base)
-    found += _network(subject, base)
+    return tuple(sorted(set(found)))
+
+
+def beside_files(subject: Subject, base: Subject | None) -> tuple[Grant, ...]:
+    """Return the part of `extra` that is no access to a file: capabilities, sockets, pairs of names, other classes."""
+    found = [*_capabilities(subject, base), *_pairs(subject, base), *_network(subject, base)]
     for kind in CLASS_BITS:
         found += _class(kind, subject, base)
     return tuple(sorted(set(found)))
+
+
+def covered(subject: Subject, base: Subject) -> bool:
+    """Return whether `base` permits all that `subject` permits, both compiled for the same target.
+
+    It is stricter than an empty `extra`: the whole policy automaton is compared, also what `extra` can't put into words
+    (addresses and labels of sockets). And it stops at the first difference.
+    """
+    if any(True for _ in chain(_capabilities(subject, base), _limits(subject, base), _attachment(subject, base))):
+        return False
+    if more_of_classes(subject, base):
+        return False
+    walk = _file_walk(subject, base)
+    if walk is not None and any(True for _ in _file_gains(walk, subject, base)):
+        return False
+    return not any(True for _ in _pairs(subject, base))
+
+
+def more_of_classes(subject: Subject, base: Subject) -> bool:
+    """Return whether `subject` permits anything more in the classes beside files; both compiled for one target."""
+    machine, before = subject.policy, base.policy
+    if machine is None:
+        return False
+    parts = [Policy(machine.dfa, machine.start)]
+    if before is not None:
+        parts.append(Policy(before.dfa, before.start))
+    for place in Walk(parts, lambda place: place[0] != TRAP):
+        allow = machine.rights.allow(place[0]) & ~_STRUCTURE
+        if allow and before is not None:
+            allow &= ~before.rights.allow(place[1])
+        if allow:
+            return True
+    return False
 
 
 def _capabilities(subject: Subject, base: Subject | None) -> Iterator[Grant]:
@@ -108,24 +146,36 @@ def _attachment(subject: Subject, base: Subject | None) -> Iterator[Grant]:
 
 def _files(subject: Subject, base: Subject | None) -> Iterator[Grant]:
     """Yield file permissions, and executions that change the profile in another way."""
-    machine, before = subject.file, base.file if base else None
-    if machine is None:
+    walk = _file_walk(subject, base)
+    if walk is None:
         return
-    parts: list[Part] = [Policy(machine.dfa, machine.start), RealPaths()]
-    if before is not None:
-        parts.append(Policy(before.dfa, before.start))
-    walk = Walk(parts, lambda place: place[0] != TRAP and place[1] != 0, without=b"\0")
-    more: dict[States, tuple[int, int, str]] = {}
-    for place in walk:
-        if place[1] in RealPaths.ends:
-            found = _file_more(subject, base, place)
-            if any(found):
-                more[place] = found
+    more = dict(_file_gains(walk, subject, base))
+    if not more:
+        return
     seen: set[tuple[bytes, tuple[int, int, str]]] = set()
     for place, word in islice(walk.words(more, _PATHS), LIMIT):
         seen.add((word, more[place]))
         if _DOTTED.search(word) is None or (_DOTTED.sub(b"/", word), more[place]) not in seen:
             yield from _file_grants(word, *more[place])
+
+
+def _file_walk(subject: Subject, base: Subject | None) -> Walk | None:
+    machine, before = subject.file, base.file if base else None
+    if machine is None:
+        return None
+    parts: list[Part] = [Policy(machine.dfa, machine.start), RealPaths()]
+    if before is not None:
+        parts.append(Policy(before.dfa, before.start))
+    return Walk(parts, lambda place: place[0] != TRAP and place[1] != 0, without=b"\0")
+
+
+def _file_gains(walk: Walk, subject: Subject, base: Subject | None) -> Iterator[tuple[States, tuple[int, int, str]]]:
+    """Yield the places at which `subject` permits more, with what (see `_file_more`)."""
+    for place in walk:
+        if place[1] in RealPaths.ends:
+            found = _file_more(subject, base, place)
+            if any(found):
+                yield place, found
 
 
 def _file_more(subject: Subject, base: Subject | None, place: States) -> tuple[int, int, str]:
@@ -226,6 +276,8 @@ def _more(
             bits &= ~before.rights.allow(place[1])
         if bits:
             more[place] = bits
+    if not more:
+        return
     for place, word in islice(walk.words(more, _WORDS), LIMIT):
         yield word, more[place]
 
