@@ -16,7 +16,7 @@ from aalearn.learn.synthesis import Synthesis, key
 from aalearn.lifecycle.judge import Judge
 from aalearn.lifecycle.objections import denies, objections, written_and_run
 from aalearn.lifecycle.opened import Opened, opened
-from aalearn.lifecycle.shelf import Inclusion, Shelf
+from aalearn.lifecycle.shelf import FOLDER, Inclusion, Shelf
 from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.profile import Document, Line, Profile, State
 from aalearn.model.text import shown
@@ -38,8 +38,9 @@ WRITE_COST: Final = 3.0  # the same for writing
 class Measure:
     """What one abstraction would do for one block, and whether it is offered.
 
-    `rules` are the texts of the rules that it saves. The numbers of files are None where they were not counted, because
-    it saves too few rules. `why` are the reasons against it, or both numbers where it is offered.
+    `rules` are the texts of the rules that it saves. The numbers of files are None where they were not counted: it
+    saves too few rules, or permits all that a refused one does. `why` are the reasons against it, or both numbers where
+    it is offered.
     """
 
     block: str
@@ -147,6 +148,7 @@ class _Measuring:
         self._found: dict[str, Subject] = {}  # the abstractions that save something
         self._denying: set[str] = set()
         self._against: dict[str, tuple[str, ...]] = {}  # what speaks against one, whatever else is adopted
+        self._inside: dict[str, str] = {}  # a refused one that is part of it, "" for none
 
     def run(self) -> list[Measure]:
         """Adopt one abstraction after the other while there is a justified one; return how each did."""
@@ -154,7 +156,7 @@ class _Measuring:
         adopted: list[Measure] = []
         while True:
             measures = []
-            for name in sorted(saved):
+            for name in sorted(saved, key=self._size):
                 measure, after = self._measure(name, saved[name])
                 measures.append((measure, after))
             offered = [(measure, after) for measure, after in measures if measure.offered and after is not None]
@@ -216,6 +218,10 @@ class _Measuring:
         if len(texts) < LEAST:
             why = f"saves {_count(len(texts), 'rule')}, fewer than {LEAST}" if texts else "saves no rule"
             return Measure(self._label, name, texts, None, None, False, why), None
+        refused = self._within(name)
+        if refused:
+            why = f"permits all of {FOLDER}/{shown(refused)}, which is refused"
+            return Measure(self._label, name, texts, None, None, False, why), None
         subject, before = self._found[name], self._before
         files = opened(subject.file, before.file, self._population) if subject.file else Opened()
         measure = Measure(self._label, name, texts, files.read, files.write, False, "")
@@ -235,9 +241,21 @@ class _Measuring:
         """Return what an abstraction brings that no number justifies; what was adopted before brings none of it."""
         known = self._against.get(name)
         if known is None:
-            denying = ("holds deny rules, which are in force in complain mode too",) if name in self._denying else ()
-            known = self._against[name] = (*denying, *objections(self._found[name], self._before))
-        return known
+            known = self._against[name] = objections(self._found[name], self._before)
+        denying = ("holds deny rules, which are in force in complain mode too",) if name in self._denying else ()
+        return (*denying, *known)
+
+    def _within(self, name: str) -> str:
+        """Return a smaller abstraction that is refused for what it brings, and all of which this one brings too."""
+        if name not in self._inside:
+            smaller = (other for other in sorted(self._against, key=self._size) if other != name)
+            refused = (other for other in smaller if self._against[other])
+            self._inside[name] = next((one for one in refused if covered(self._found[one], self._found[name])), "")
+        return self._inside[name]
+
+    def _size(self, name: str) -> tuple[int, str]:
+        machine = self._found[name].file
+        return machine.dfa.size if machine is not None else 0, name
 
     def _together(self, after: Subject) -> list[str]:
         """Return what speaks against an abstraction once it stands beside the other rules."""

@@ -20,7 +20,7 @@ from aalearn.rules.base import Rule
 
 _LEFTOVERS: Final = (".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".rpmnew", ".rpmsave", ".orig", ".bak", "~")
 _ALONE: Final = "x"  # the profile in which an abstraction is compiled on its own
-_FOLDER: Final = "abstractions"
+FOLDER: Final = "abstractions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Inclusion:
 
     def text(self) -> str:
         """Return the statement, which ends without a comma."""
-        return f"include <{_FOLDER}/{self.name}>"
+        return f"include <{FOLDER}/{self.name}>"
 
 
 class Shelf:
@@ -42,7 +42,7 @@ class Shelf:
     def __init__(self, document: Document, judge: Judge) -> None:
         self._document = replace(document, comments=())
         self._judge = judge
-        self.names = _names((judge.base or BASE) / _FOLDER)
+        self.names = _names((judge.base or BASE) / FOLDER)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             self.alone = dict(zip(self.names, pool.map(self._alone, self.names), strict=True))
 

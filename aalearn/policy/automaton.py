@@ -138,9 +138,23 @@ class Dfa:
         """Return the successors of `state`, one an equivalence class (`symbols` of them)."""
         row = self._rows.get(state)
         if row is None:
-            row = tuple([self._move(state, symbol) for symbol in range(self.symbols)])
-            self._rows[state] = row
+            chain = [state]  # of diff-encoded states, each of which changes some successors of the next one
+            while self._flags[chain[-1]] & _STATE_DIFF >> 24 and self._default[chain[-1]] not in self._rows:
+                chain.append(self._default[chain[-1]])
+            for link in reversed(chain):
+                row = self._rows[link] = self._row(link)
+        assert row is not None
         return row
+
+    def _row(self, state: int) -> tuple[int, ...]:
+        """Return the successors of `state`; where it is diff-encoded, those of its default state are known."""
+        default, base = self._default[state], self._base[state]
+        end = base + self.symbols
+        pairs = zip(self._check[base:end], self._next[base:end], strict=True)
+        if self._flags[state] & _STATE_DIFF >> 24:
+            known = self._rows[default]
+            return tuple([to if owner == state else other for (owner, to), other in zip(pairs, known, strict=True)])
+        return tuple([to if owner == state else default for owner, to in pairs])
 
     def partition(self) -> bytes:
         """Return a number for each byte, so that bytes with the same number lead to the same state everywhere.
