@@ -6,6 +6,7 @@ of each step (the same profile, a child profile, another profile) is decided in 
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from aalearn.model.label import Label
 
@@ -30,6 +31,7 @@ Context = tuple[Step, ...]
 HERE: Context = ()
 
 
+@lru_cache(maxsize=4096)
 def context(profile: bytes, label: bytes) -> Context | None:
     """Return the context of `label` below `profile`, or None when the label is not the profile's own.
 

@@ -78,7 +78,10 @@ class Replay:
         `learned_as` is the name under which the accesses were logged. What needs no rule in any profile is left out.
         """
         items = admitted(learned_as, order(accesses), options)
-        return tuple(self._reply(learned_as, item) for item in items if not _needless(item.event, options))
+        replies = (self._reply(learned_as, item) for item in items)
+        return tuple(
+            reply for reply in replies if reply.fate is Fate.ALLOWED or not _needless(reply.access.event, options)
+        )
 
     def _reply(self, learned_as: bytes, item: Item) -> Reply:
         place = self._place(item.context)
@@ -127,6 +130,8 @@ class Replay:
 
     def _folded(self, learned_as: bytes, block: bytes, event: Event) -> Event:
         """Return the event as `block` meets it: its own name, peers of the same profile placed as they would run."""
+        if event.profile == block and event.operation != "exec" and not any(key in _PEERS for key, _ in event.fields):
+            return event
         changes: dict[str, bytes | None] = {"profile": block}
         for key in _PEERS:
             peer = event.get(key)

@@ -127,6 +127,10 @@ class Pattern:
             return path == self.literal_bytes
         return path.startswith(self.literal_bytes) and _compiled(self).fullmatch(path) is not None
 
+    def regex(self) -> bytes:
+        """Return a regular expression (for DOTALL) that matches in full what this matches, to be joined with others."""
+        return re.escape(self.literal_bytes) if self.is_literal else _compiled(self).pattern
+
     def covers(self, other: "Pattern") -> bool:
         """Return whether every byte string that `other` matches is matched here too.
 
