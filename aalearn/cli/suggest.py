@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aalearn.lifecycle.proposal import Proposal
     from aalearn.model.event import Access
     from aalearn.policy.proof import Proof
+    from aalearn.store.readings import Revision
 
 EXAMPLE = (
     "Examples: aalearn suggest nginx > nginx.aa  |  "
@@ -58,7 +59,12 @@ def command(
         list[str] | None,
         typer.Option("--approve", metavar="RULE", help="Approve a withheld rule by its text, with --reason."),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why the rules are approved: recorded.")] = "",
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the text with its proof as a revision (see `aalearn history`).")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why rules are approved or a revision is saved: recorded.")
+    ] = "",
     exe: Annotated[
         str | None, typer.Option("--exe", metavar="PATH", help="The program that the profile attaches to.")
     ] = None,
@@ -81,7 +87,7 @@ def command(
     instead, no profile is printed, and the exit code is 1.
     """
     face = face_of(context)
-    _check(all_active, accepted, approve, reason)
+    _check(all_active, accepted, approve, reason, save=save)
     choice = learning.Choice(
         container=container,
         include_denied=include_denied,
@@ -99,10 +105,23 @@ def command(
         if approve:
             learning.decide(store, name, approve, "approve", reason)
         accesses = store.accesses(name)
+        revisions = store.revisions(name)
         options = learning.options(face, store, name, choice, judge.target)
     measured = choice.measured_abstractions
-    proposal = _proposal(face, name, accesses, options, judge, anew=whole or container, measured=measured)
+    last = revisions[-1] if revisions else None
+    proposal = _proposal(
+        face,
+        name,
+        accesses,
+        options,
+        judge,
+        anew=whole or container,
+        measured=measured,
+        last=last.text if last else None,
+    )
     _present(face, name, accesses, proposal, approve or [])
+    if save:
+        _save(face, name, proposal, last, reason)
 
 
 def _proposal(
@@ -114,8 +133,12 @@ def _proposal(
     *,
     anew: bool,
     measured: bool,
+    last: str | None,
 ) -> Proposal:
-    """Return what to propose: for a profile that exists on disk what it lacks, unless it shall be written anew."""
+    """Return what to propose: for a profile that exists on disk what it lacks, unless it shall be written anew.
+
+    `last` is the text of the last revision: what a new text is compared with where nothing is on disk.
+    """
     from aalearn.lifecycle.existing import again, find, missing
     from aalearn.lifecycle.proposal import whole
 
@@ -123,7 +146,7 @@ def _proposal(
     for line in skipped:
         face.say(f"aalearn: note: {line}")
     if found is None:
-        return whole(name, accesses, options, judge, measured=measured)
+        return whole(name, accesses, options, judge, previous=last, measured=measured)
     if anew or found.ours:
         if options.attachment is None:
             options = replace(options, attachment=found.attachment)
@@ -133,13 +156,33 @@ def _proposal(
     return missing(name, accesses, options, judge, found)
 
 
-def _check(all_active: bool, accepted: bool, approve: list[str] | None, reason: str) -> None:
+def _save(face: Face, name: bytes, proposal: Proposal, last: Revision | None, reason: str) -> None:
+    """Keep a proved text as a revision, unless it is the last one's."""
+    from json import dumps
+    from time import time
+
+    from aalearn.lifecycle.decided import who
+
+    if not proposal.text:
+        face.say("aalearn: not saved: there is no text")
+        return
+    if last is not None and last.text == proposal.text:
+        face.say(f"aalearn: not saved: this is revision {last.number}")
+        return
+    with face.store(readonly=False) as store:
+        proof = dumps(proposal.proof.to_json(), sort_keys=True)
+        now = int(time() * 1000)
+        kept = store.save_revision(name, proposal.text, proof, author=who(), reason=reason.strip(), when=now)
+    face.say(f"aalearn: saved as revision {kept.number} of {shown(name)}")
+
+
+def _check(all_active: bool, accepted: bool, approve: list[str] | None, reason: str, *, save: bool) -> None:
     if all_active and accepted:
         raise UsageError("--all and --accepted exclude each other")
     if approve and not reason.strip():
         raise UsageError("--approve needs --reason: it is recorded who approved the rule, when and why")
-    if reason and not approve:
-        raise UsageError("--reason belongs to --approve")
+    if reason and not approve and not save:
+        raise UsageError("--reason belongs to --approve or --save")
 
 
 def _check_measuring(choice: learning.Choice) -> None:
@@ -204,10 +247,13 @@ def place_lines(proposal: Proposal) -> list[str]:
         return [f"this is the whole content of {file}, which the profile includes"]
     if proposal.form is Form.EDIT:
         return [f"this is {file} with what it lacks added, and nothing else changed"]
-    if proposal.file is None:
-        return []
-    lines = [f"this is a whole new text for {file}; more (+) and less (-) than the old one permits:"]
     difference = proposal.proof.difference
+    if proposal.file is not None:
+        lines = [f"this is a whole new text for {file}; more (+) and less (-) than the old one permits:"]
+    elif difference:
+        lines = ["more (+) and less (-) than the last saved revision permits:"]
+    else:
+        return []
     lines += [f"  {line}" for line in difference[:_DIFFERENCE]]
     if len(difference) > _DIFFERENCE:
         lines.append(f"  … and {len(difference) - _DIFFERENCE:,} more differences; all are in --output json")
