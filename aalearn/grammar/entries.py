@@ -18,10 +18,11 @@ class Form(NamedTuple):
 class Entry:
     """A body understood, shared by all lines that differ from it only in pid, time and serial.
 
-    `digest` is a stable 64-bit number of the body without its pid, the same in each transport.
+    `digest` is a stable 64-bit number of the body without its pid, the same in each transport. `memo` is for whoever
+    reads the lines, to keep what it knows of this entry without a table of its own.
     """
 
-    __slots__ = ("_common", "_event", "_form", "_name", "_need", "digest")
+    __slots__ = ("_common", "_event", "_form", "_name", "_need", "digest", "memo")
 
     def __init__(self, common: Common, name: bytes, digest: int, form: Form) -> None:
         self._common = common
@@ -30,6 +31,7 @@ class Entry:
         self._event: Event | None = None
         self._need: Event | None = None
         self.digest = digest
+        self.memo: object = None
 
     @property
     def transport(self) -> str:

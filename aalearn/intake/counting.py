@@ -20,7 +20,6 @@ _MOST_BASES = 10_000
 _STAMP = 34  # the length of `type=AVC msg=audit(1700000000.123:`
 _FORM = re.compile(rb"type=AVC msg=audit\(\d{10}\.\d{3}:")
 _MOST_CLOCKS = 4_096
-_SHORT = 4_096  # longer lines are not kept as keys (bytes)
 _FRESH_OPERATIONS = frozenset({"profile_load", "profile_remove"})
 
 
@@ -35,8 +34,7 @@ class Node:
         self._batch = batch
         self._runs = Runs(name)
         self._clocks: dict[bytes, int] = {}
-        self._seen: dict[Entry, Seen] = {}
-        self._known: dict[tuple[bytes, bytes], Seen] = {}
+        self._touched: list[tuple[Entry, Seen]] = []  # what was seen since the last commit
         self._bases: dict[bytes, bytes] = {}
         self._source = ""
         self._time = 0  # of the last record of this source: losses that have no time of their own are near it
@@ -45,7 +43,7 @@ class Node:
 
     def weight(self) -> int:
         """Return about how many rows `hand_over` will write; what runs it holds in memory weighs in."""
-        return len(self._seen) + self._refs // 64
+        return len(self._touched) + self._refs // 64
 
     def take(self, chunk: Chunk) -> None:
         """Count the records of a chunk."""
@@ -60,7 +58,7 @@ class Node:
         self.totals["lines"] += sum(chunk.counts.values()) + len(chunk.truncated)
         if not chunk.data:
             return
-        data = chunk.data.replace(b"\r\n", b"\n") if b"\r\n" in chunk.data else chunk.data
+        data = chunk.data.replace(b"\r\n", b"\n") if chunk.data.find(b"\r\n") >= 0 else chunk.data
         lines = data.removesuffix(b"\n").split(b"\n")
         self.totals["lines"] += len(lines)
         self._count(lines, chunk)
@@ -68,40 +66,50 @@ class Node:
     def _count(self, lines: list[bytes], chunk: Chunk) -> None:
         """Run each line through: what is rare is called out of this loop, for a call costs as much as a step here.
 
-        A plain kernel line is cut at its stamp and its pid; if the rest was met before, all is known. Every other line
-        goes to `_other`, and the grammar decides.
+        A plain kernel line is cut at its stamp and its pid, just as `Lines.read` does; if the rest was met before, all
+        is known. Every other line goes to `_other`, and the grammar decides.
         """
-        ledger, known, clocks = self._ledger, self._known.get, self._clocks.get
-        runs, current = self._runs, self._runs.current
+        lines_, ledger, clocks = self._lines, self._ledger, self._clocks.get
+        runs, current, touched = self._runs, self._runs.current, self._touched
+        met = lines_.met()
         duplicates = refs = pid = time = salt = 0
         number, marks = -1, set[int]()
         last_stamp = last_digits = b""
         for line in lines:
-            stamp = line[:_STAMP]
-            if stamp != last_stamp:
-                time = clocks(stamp) or self._clock(stamp)
+            begin = line[:_STAMP]
+            if begin != last_stamp:
+                last_stamp = begin
+                time = clocks(begin) or self._clock(begin)
+                salt = pid * PID_FACTOR + time * TIME_FACTOR
                 if time:
                     self._time = time
-                last_stamp = stamp
-                salt = pid * PID_FACTOR + time * TIME_FACTOR
             if not time:
-                self._other(line, chunk)
+                if self._other(line, chunk):
+                    number = -1
                 continue
             head, _, rest = line.partition(b" pid=")
+            stamp, _, body = head.partition(b'): apparmor="')
             digits, _, tail = rest.partition(b" ")
             if digits != last_digits:
                 last_digits = digits
                 pid = int(digits) if digits.isdigit() and len(digits) <= 10 else 0
                 salt = pid * PID_FACTOR + time * TIME_FACTOR
-            end = head.find(b")", _STAMP, _STAMP + 11)
-            counter = head[_STAMP:end]
-            seen = known((head[end:], tail))
-            if seen is None or not pid or not counter.isdigit():
+            counter = stamp[_STAMP:]
+            entry = None
+            if pid and counter.isdigit() and len(counter) <= 10:
+                entry = met((body, tail)) or lines_.fresh(line, len(stamp) + 3, body, tail)
+            if entry is None:
                 self._other(line, chunk)
                 number = -1
                 continue
+            seen = entry.memo
+            if seen.__class__ is not Seen or seen.owner is not self:
+                seen = self._meet(entry)
             serial = int(counter)
             if serial >> BLOCK_BITS != number:
+                if not serial:
+                    self._other(line, chunk)
+                    continue
                 number = serial >> BLOCK_BITS
                 marks = ledger.block(number)
             size = len(marks)
@@ -116,11 +124,13 @@ class Node:
             if time > seen.last:
                 seen.last = time
             if time <= seen.first:
+                if not seen.count:
+                    touched.append((entry, seen))
                 seen.earlier(time, line)
             seen.count += 1
             run = current.get(pid)
             if run is None or run.base is not seen.base or not run.start <= time < run.end + RUN_GAP_MS:
-                run = self._run(seen, pid, time)
+                run = self._run(entry, seen, pid, time)
             elif time > run.end:
                 run.end = time
             if run is not seen.run and run is not None:
@@ -129,8 +139,8 @@ class Node:
         self._refs += refs
         self.totals["duplicates"] += duplicates
 
-    def _other(self, line: bytes, chunk: Chunk) -> None:
-        """Let the grammar read a line, count what it says, and know the rest of the line from now on if it is plain."""
+    def _other(self, line: bytes, chunk: Chunk) -> bool:
+        """Let the grammar read a line and count what it says. True if it was a record, so that the ledger was used."""
         got = self._lines.read(line)
         if isinstance(got, Aside):
             if got is COMPANION:
@@ -139,30 +149,35 @@ class Node:
                     self._runs.told(told)
             else:
                 self._aside(got, chunk)
-            return
+            return False
         time, serial, pid, entry = got
         self._time = time or self._time
-        seen = self._seen.get(entry) or self._meet(entry)
-        if line[5:9] == b"AVC ":
-            self._know(line, seen, time, serial, pid)
+        seen = entry.memo
+        if not isinstance(seen, Seen) or seen.owner is not self:
+            seen = self._meet(entry)
         if self._ledger.add(serial, mark_of(seen.folded, pid, time)) if serial else self._unnumbered(line, time):
-            self._tell(seen, line, time, serial, pid)
+            self._tell(entry, seen, line, time, serial, pid)
         else:
             self.totals["duplicates"] += 1
+        return True
 
-    def _know(self, line: bytes, seen: Seen, time: int, serial: int, pid: int) -> None:
-        """Learn what a plain line means but for its stamp and its pid.
-
-        Plain: the grammar found the very serial and pid that `_count` would cut out, and the pid stands outside of
-        quotes (no quoted value can hold a quote), so that it does so in all lines with the same rest.
-        """
-        head, _, rest = line.partition(b" pid=")
-        digits, _, tail = rest.partition(b" ")
-        end = head.find(b")", _STAMP, _STAMP + 11)
-        if len(line) > _SHORT or head.count(b'"') % 2 or self._clock(head[:_STAMP]) != time:
-            return
-        if head[_STAMP:end] == b"%d" % serial and digits == b"%d" % pid:
-            self._known[head[end:], tail] = seen
+    def _tell(self, entry: Entry, seen: Seen, line: bytes, time: int, serial: int, pid: int) -> None:
+        """Tally a new event; `_count` does the same."""
+        runs = self._runs
+        if serial > runs.high:
+            runs.high, runs.high_time = serial, time
+        elif serial and serial * 2 < runs.high:
+            runs.restarted(serial, time)
+        seen.last = max(seen.last, time)
+        if not seen.count:
+            self._touched.append((entry, seen))
+        if time <= seen.first:
+            seen.earlier(time, line)
+        seen.count += 1
+        run = self._run(entry, seen, pid, time)
+        if run is not seen.run and run is not None:
+            seen.met(run)
+            self._refs += 1
 
     def _clock(self, stamp: bytes) -> int:
         """Return the time (ms) of a plain line's beginning, 0 if it is none; kept, because many lines share theirs."""
@@ -173,24 +188,8 @@ class Node:
         time = self._clocks[stamp] = int(stamp[-15:-5] + stamp[-4:-1])
         return time
 
-    def _tell(self, seen: Seen, line: bytes, time: int, serial: int, pid: int) -> None:
-        """Tally a new event; `_count` does the same."""
-        runs = self._runs
-        if serial > runs.high:
-            runs.high, runs.high_time = serial, time
-        elif serial and serial * 2 < runs.high:
-            runs.restarted(serial, time)
-        seen.last = max(seen.last, time)
-        if time <= seen.first:
-            seen.earlier(time, line)
-        seen.count += 1
-        run = self._run(seen, pid, time)
-        if run is not seen.run and run is not None:
-            seen.met(run)
-            self._refs += 1
-
     def _meet(self, entry: Entry) -> Seen:
-        """Begin with an entry that was not seen since the last commit."""
+        """Begin with an entry that this node has not had yet."""
         need = entry.need
         base = self._bases.get(need.profile)
         if base is None:
@@ -198,19 +197,19 @@ class Node:
                 self._bases.clear()
             base = group(need.profile)
             base = self._bases.setdefault(need.profile, self._bases.setdefault(base, base))
-        seen = self._seen[entry] = Seen(entry, base, need.verdict is Verdict.STATUS)
+        seen = entry.memo = Seen(self, entry.digest, base, need.verdict is Verdict.STATUS)
         return seen
 
-    def _run(self, seen: Seen, pid: int, time: int) -> Run | None:
+    def _run(self, entry: Entry, seen: Seen, pid: int, time: int) -> Run | None:
         """Find the run of a record the careful way. A STATUS record is not a run's; it is put on the timeline here."""
         if seen.status:
-            event = seen.entry.event
+            event = entry.event
             profile = event.get("name") or b""
             self._batch.timeline.append(StatusRow(self.name, time, event.operation, profile))
             if event.operation in _FRESH_OPERATIONS:
                 self._runs.loaded(group(profile), time)
             return None
-        return self._runs.of(seen.base, pid, time, seen.entry.program) if pid else None
+        return self._runs.of(seen.base, pid, time, entry.program) if pid else None
 
     def _unnumbered(self, line: bytes, time: int) -> bool:
         """Return True if a record without an audit id is new. Its identity is the whole line, kept beside its time."""
@@ -240,7 +239,6 @@ class Node:
 
     def hand_over(self) -> None:
         """Move what was counted into the batch, as accesses and runs."""
-        hand_over(self._seen.values(), self._batch, self.totals, self.name, self._trusted)
-        self._seen.clear()
-        self._known.clear()
+        hand_over(self._touched, self._batch, self.totals, self.name, self._trusted)
+        self._touched.clear()
         self._refs = 0

@@ -18,15 +18,22 @@ _kinds: dict[tuple[object, ...], str] = {}
 
 
 class Seen:
-    """What one entry was seen to do since the last commit. `run` is the last one, `runs` all if there was a second."""
+    """What one entry was seen to do since the last commit. `run` is the last one, `runs` all if there was a second.
 
-    __slots__ = ("base", "count", "entry", "first", "folded", "last", "run", "runs", "sample", "status")
+    It is the memo of its entry, for the `owner` that counts.
+    """
 
-    def __init__(self, entry: Entry, base: bytes, status: bool) -> None:
-        self.entry = entry
-        self.folded = fold(entry.digest)
+    __slots__ = ("base", "count", "first", "folded", "last", "owner", "run", "runs", "sample", "status")
+
+    def __init__(self, owner: object, digest: int, base: bytes, status: bool) -> None:
+        self.owner = owner
+        self.folded = fold(digest)
         self.base = base
         self.status = status
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: what was seen is handed over."""
         self.count = 0
         self.first = _NEVER
         self.last = 0
@@ -84,21 +91,22 @@ def kind_word(need: Event) -> str:
     return kind
 
 
-def hand_over(found: Iterable[Seen], batch: Batch, totals: "Counter[str]", node: str, trusted: bool) -> None:
+def hand_over(
+    found: Iterable[tuple[Entry, Seen]], batch: Batch, totals: "Counter[str]", node: str, trusted: bool
+) -> None:
     """Add what was seen on a node to the batch, and to the totals of the summary."""
     counts: Counter[tuple[str, str]] = Counter()
     runs: set[Run] = set()
-    for seen in found:
-        if not seen.count:
-            continue
-        need = seen.entry.need
+    for entry, seen in found:
+        need = entry.need
         kind = "status" if seen.status else kind_word(need)
         counts[kind, need.verdict] += seen.count
         if kind == "unknown":
             totals[f"unknown {shown(need.operation)}"] += seen.count
         if not seen.status:
-            _tally(seen, need, batch, node, trusted)
+            _tally(entry, seen, need, batch, node, trusted)
             runs.update(seen.all_runs())
+        seen.forget()
     for (kind, verdict), count in counts.items():
         for name in ("events", f"kind {kind}", f"verdict {verdict}"):
             totals[name] += count
@@ -106,8 +114,7 @@ def hand_over(found: Iterable[Seen], batch: Batch, totals: "Counter[str]", node:
     _note_runs(runs, batch)
 
 
-def _tally(seen: Seen, need: Event, batch: Batch, node: str, trusted: bool) -> None:
-    entry = seen.entry
+def _tally(entry: Entry, seen: Seen, need: Event, batch: Batch, node: str, trusted: bool) -> None:
     key = (need.profile, need, entry.owner)
     tally = batch.tallies.get(key)
     sample = whole(seen.sample)
