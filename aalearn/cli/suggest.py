@@ -215,7 +215,7 @@ def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Prop
     for one in proposal.abstractions:
         if one.offered:
             face.say(f"aalearn: included: {abstraction_line(one)}")
-        elif one.saves:
+        elif one.saves or not one.compiles:
             face.detail(f"aalearn: not included: {abstraction_line(one)}")
     for note in proposal.synthesis.notes:
         if note.level == "unneeded":

@@ -23,6 +23,7 @@ _COMMENT_WIDTH = 110  # columns; a long comment is wrapped, a long word is not
 _NAME = re.compile(r"[A-Za-z0-9._/+-]+")
 _FLAG = re.compile(r"[a-z_]+(?:[.=][A-Za-z0-9._/-]+)?")
 _INCLUDE = re.compile(r"[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)*")
+_INCLUSION = re.compile(rf"include <{_INCLUDE.pattern}>")
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _ABI = re.compile(r"[0-9]+\.[0-9]+")
 _ONE_LINE = re.compile(r"[\x20-\x7e]+")
@@ -128,7 +129,9 @@ def _kind(line: Line) -> str:
 
 def _row(line: Line) -> _Row:
     text = _checked(_ONE_LINE, line.rule.text(), "rule")
-    if not text.endswith(",") and not text.startswith("include "):
+    if text.startswith("include "):
+        _include(_checked(_INCLUSION, text, "include").removeprefix("include <").removesuffix(">"))
+    elif not text.endswith(","):
         raise NotExpressible(f"a rule must end with a comma: {shown(text)}")
     return _Row(text, line.comments, line.state is State.WITHHELD)
 

@@ -40,7 +40,7 @@ class Measure:
 
     `rules` are the texts of the rules that it saves. The numbers of files are None where they were not counted: it
     saves too few rules, or permits all that a refused one does. `why` are the reasons against it, or both numbers where
-    it is offered.
+    it is offered. `compiles` is False for one that does not compile on its own.
     """
 
     block: str
@@ -50,6 +50,7 @@ class Measure:
     opens_write: int | None
     offered: bool
     why: str
+    compiles: bool = True
 
     @property
     def saves(self) -> int:
@@ -179,7 +180,7 @@ class _Measuring:
             subject = self._own(name, compiled, alone)
             if isinstance(subject, str):
                 why = f"does not compile on its own: {subject}"
-                failed.append(Measure(self._label, name, (), None, None, False, why))
+                failed.append(Measure(self._label, name, (), None, None, False, why, compiles=False))
             else:
                 self._found[name] = subject
                 saved[name] = frozenset(text for text in texts if self._saves(subject, text, alone[text]))

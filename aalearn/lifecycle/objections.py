@@ -10,6 +10,7 @@ from aalearn.policy.sensitive import watched
 from aalearn.policy.walks import SIDES, Grants
 
 _TOLD: Final = 3  # grants of one sort that a reason names
+_BY_OBJECT: Final = {"capability": 64, "network": 12}  # sorts that are named by the object alone, and then so many
 
 
 def objections(subject: Subject, before: Subject) -> tuple[str, ...]:
@@ -56,13 +57,15 @@ def _sensitive(grants: Grants) -> list[str]:
 
 def _beside_files(subject: Subject, before: Subject) -> list[str]:
     """Return what an abstraction permits beside files, by kind: none of it can be counted, so none of it is bought."""
-    more: dict[str, list[str]] = {}
+    more: dict[str, dict[str, None]] = {}
     for grant in beside_files(subject, before):
-        more.setdefault(grant.kind, []).append(" ".join(part for part in (grant.permissions, grant.object) if part))
+        what = grant.object if grant.kind in _BY_OBJECT else f"{grant.permissions} {grant.object}".strip()
+        more.setdefault(grant.kind, {})[what] = None
     found = []
     for kind, grants in sorted(more.items()):
-        rest = f" and {len(grants) - _TOLD} more" if len(grants) > _TOLD else ""
-        found.append(f"brings {kind} {', '.join(grants[:_TOLD])}{rest}")
+        told = list(grants)[: _BY_OBJECT.get(kind, _TOLD)]
+        rest = f" and {len(grants) - len(told)} more" if len(grants) > len(told) else ""
+        found.append(f"brings {kind} {', '.join(told)}{rest}")
     if not found and more_of_classes(subject, before):
         found.append("brings sockets by address or label that nothing used")
     return found

@@ -33,6 +33,16 @@ PROOF = {
     "counts": dict,
     "invariants": [{"number": int, "title": str, "holds": bool, "findings": list}],
 }
+ABSTRACTION = {
+    "block": str,
+    "name": str,
+    "saves": int,
+    "rules": [str],
+    "opens_read": (int, type(None)),
+    "opens_write": (int, type(None)),
+    "offered": bool,
+    "why": str,
+}
 SUGGEST = {
     "schema": int,
     "profile": str,
@@ -44,6 +54,7 @@ SUGGEST = {
     "review": [WAITING],
     "withheld": [WAITING],
     "notes": [NOTE],
+    "abstractions": [ABSTRACTION],
     "proof": PROOF,
 }
 EXPLAIN = {"schema": int, "profile": str, "rules": [RULE], "notes": [NOTE]}
