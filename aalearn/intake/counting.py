@@ -24,7 +24,10 @@ _FRESH_OPERATIONS = frozenset({"profile_load", "profile_remove"})
 
 
 class Node:
-    """The counting of one node's records. `totals` are the parts of a summary."""
+    """The counting of one node's records. `totals` are the parts of a summary.
+
+    `held` is the length of all different records since the last `hand_over` (bytes): memory is some times that.
+    """
 
     def __init__(self, name: str, lines: Lines, ledger: Ledger, batch: Batch, totals: "Counter[str]") -> None:
         self.name = name
@@ -38,7 +41,7 @@ class Node:
         self._bases: dict[bytes, bytes] = {}
         self._source = ""
         self._time = 0  # of the last record of this source: losses that have no time of their own are near it
-        self._refs = 0
+        self._refs = self.held = 0
         self._trusted = False
 
     def weight(self) -> int:
@@ -72,7 +75,7 @@ class Node:
         lines_, ledger, clocks = self._lines, self._ledger, self._clocks.get
         runs, current, touched = self._runs, self._runs.current, self._touched
         met = lines_.met()
-        duplicates = refs = pid = time = salt = 0
+        duplicates = refs = held = pid = time = salt = 0
         number, marks = -1, set[int]()
         last_stamp = last_digits = b""
         for line in lines:
@@ -126,6 +129,7 @@ class Node:
             if time <= seen.first:
                 if not seen.count:
                     touched.append((entry, seen))
+                    held += len(line)
                 seen.earlier(time, line)
             seen.count += 1
             run = current.get(pid)
@@ -137,6 +141,7 @@ class Node:
                 seen.met(run)
                 refs += 1
         self._refs += refs
+        self.held += held
         self.totals["duplicates"] += duplicates
 
     def _other(self, line: bytes, chunk: Chunk) -> bool:
@@ -171,6 +176,7 @@ class Node:
         seen.last = max(seen.last, time)
         if not seen.count:
             self._touched.append((entry, seen))
+            self.held += len(line)
         if time <= seen.first:
             seen.earlier(time, line)
         seen.count += 1
@@ -241,4 +247,4 @@ class Node:
         """Move what was counted into the batch, as accesses and runs."""
         hand_over(self._touched, self._batch, self.totals, self.name, self._trusted)
         self._touched.clear()
-        self._refs = 0
+        self._refs = self.held = 0

@@ -22,8 +22,10 @@ from aalearn.sources import Chunk, Origin, Plan, plan
 from aalearn.store import Store
 from aalearn.store.batch import Batch
 
-BATCH_ROWS = 60_000
+BATCH_ROWS = 150_000
 """A batch is committed when it will write about so many rows…"""
+BATCH_BYTES = 32 << 20
+"""…or holds so many bytes of different records (in memory they are about eight times that)…"""
 BATCH_LINES = 1_000_000
 """…or has read so many lines."""
 _REPORT_S = 0.1
@@ -98,8 +100,10 @@ class Intake:
         if chunk.source != "-":
             self._batch.positions[f"{chunk.node}:{chunk.source}"] = chunk.position
         weight = sum(node.weight() for node in self._nodes.values()) + self._batch.weight()
-        if weight >= BATCH_ROWS or self._totals["lines"] - self._committed >= BATCH_LINES:
+        held = sum(node.held for node in self._nodes.values())
+        if weight >= BATCH_ROWS or held >= BATCH_BYTES or self._totals["lines"] - self._committed >= BATCH_LINES:
             self.commit()
+            gc.collect()
 
     def commit(self) -> None:
         """Write what was counted since the last commit, in one transaction."""
@@ -108,7 +112,6 @@ class Intake:
         self._store.commit(self._batch)
         self._batch.clear()
         self._committed = self._totals["lines"]
-        gc.collect()
 
     def _node(self, name: str) -> Node:
         node = self._nodes.get(name)

@@ -115,25 +115,21 @@ def hand_over(
 
 
 def _tally(entry: Entry, seen: Seen, need: Event, batch: Batch, node: str, trusted: bool) -> None:
-    key = (need.profile, need, entry.owner)
-    tally = batch.tallies.get(key)
-    sample = whole(seen.sample)
+    runs = {run.first().key for run in seen.all_runs()}
     trusted = trusted and not entry.forgeable
-    program, runs = entry.program, {run.first().key for run in seen.all_runs()}
-    if tally is None:
-        batch.tallies[key] = Tally(
-            seen.count, seen.first, seen.last, sample, {program: seen.count}, runs, {node}, trusted
-        )
+    programs = {entry.program: seen.count}
+    new = Tally(seen.count, seen.first, seen.last, whole(seen.sample), programs, runs, {node}, trusted)
+    tally = batch.tallies.setdefault((need.profile, need, entry.owner), new)
+    if tally is new:
         return
-    if seen.first < tally.first or (seen.first == tally.first and sample < tally.sample):
-        tally.first, tally.sample = seen.first, sample
-    if seen.last > tally.last:
-        tally.last = seen.last
-    tally.count += seen.count
-    tally.programs[program] = tally.programs.get(program, 0) + seen.count
-    tally.runs |= runs
-    tally.nodes.add(node)
-    tally.trusted = tally.trusted and trusted
+    if new.first < tally.first or (new.first == tally.first and new.sample < tally.sample):
+        tally.first, tally.sample = new.first, new.sample
+    tally.last = max(tally.last, new.last)
+    tally.count += new.count
+    tally.programs[entry.program] = tally.programs.get(entry.program, 0) + new.count
+    tally.runs |= new.runs
+    tally.nodes |= new.nodes
+    tally.trusted = tally.trusted and new.trusted
 
 
 def _note_runs(runs: Iterable[Run], batch: Batch) -> None:
