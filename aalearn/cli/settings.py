@@ -95,7 +95,10 @@ def _default_file() -> Path | None:
         config = os.environ.get("XDG_CONFIG_HOME", "")
         own = Path(config) if config.startswith("/") else Path.home() / ".config"
         candidates.insert(0, own / "aalearn/config.toml")
-    return next((path for path in candidates if path.is_file()), None)
+    try:
+        return next((path for path in candidates if path.is_file()), None)
+    except OSError as error:
+        raise UsageError(f"can't look for a configuration at {shown(str(error.filename))}: {error.strerror}") from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT]
+    command: list[str | Path] = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = out.glob("aalearn-*.whl")
@@ -34,7 +34,7 @@ def test_the_wheel_holds_code_words_layouts_and_migrations(wheel: Path) -> None:
 def test_installed_in_an_empty_environment_it_works_from_a_hostile_folder(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = [environment / "bin" / "pip", "install", "-q", "--disable-pip-version-check"]
+    pip: list[str | Path] = [environment / "bin" / "pip", "install", "-q", "--disable-pip-version-check"]
     lock = tmp_path / "constraints.txt"
     pins = [line.split()[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if line[:1].isalpha()]
     lock.write_text("\n".join(pins))

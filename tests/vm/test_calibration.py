@@ -2,7 +2,7 @@
 
 A probe does some 170 small accesses under an empty complain profile, so that the log says what each of them needs. Of
 the rules for them a random half is put into an enforced profile, compiled in the guest. For each access the oracle's
-answer (asked of that very blob) must equal the kernel's deed. Several halves: every rule is there once and missing once.
+answer (asked of that very blob) must equal the kernel's deed. Several halves: each rule is there once and missing once.
 """
 
 import random
