@@ -128,6 +128,22 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """The console script."""
     gc.set_threshold(100_000, 50, 100)  # commands hold many values and make few cycles: collecting less saves a sixth
+    _occupy_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+        if stream is not None:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    if sys.stdout is None:
+        complain("standard output is closed: there is nowhere to write the result to")
+        sys.exit(3)
     sys.exit(run(sys.argv[1:]))
+
+
+def _occupy_closed_streams() -> None:
+    """Put /dev/null where 0, 1 or 2 is closed, so that no store or child process gets a file of that number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number

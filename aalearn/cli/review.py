@@ -68,7 +68,7 @@ def command(
     if approve and not reason.strip():
         raise UsageError("--approve needs --reason: it is recorded who approved the rule, when and why")
     scripted = any(rules for _, rules in decided)
-    ask = not scripted and face.settings.output == "text" and sys.stdin.isatty() and sys.stdout.isatty()
+    ask = not scripted and face.settings.output == "text" and _at_a_terminal()
     choice = learning.Choice(container=container, include_denied=include_denied, root=root)
     judge = learning.judge(face, base, target)
     with face.store(readonly=not (scripted or ask)) as store:
@@ -85,6 +85,10 @@ def command(
     face.emit(_document(desk.name, waiting), _text(desk.name, waiting))
     if waiting:
         raise typer.Exit(1)
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def plan(paths: Sequence[Path], origin: Origin, stdin: BinaryIO | None = None) -
     try:
         for path in dict.fromkeys(paths):
             if str(path) == STDIN:
-                found.append(((_LAST, 0, STDIN), StreamSource(STDIN, stdin or sys.stdin.buffer, origin)))
+                found.append(((_LAST, 0, STDIN), StreamSource(STDIN, stdin or _stdin(), origin)))
             elif _is_folder(path):
                 _folder(path, origin, found, skipped, journals)
             else:
@@ -73,6 +73,12 @@ def plan(paths: Sequence[Path], origin: Origin, stdin: BinaryIO | None = None) -
 
 
 _LAST = 1 << 62
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed: there is nothing to read at -")
+    return sys.stdin.buffer
 
 
 def _is_folder(path: Path) -> bool:

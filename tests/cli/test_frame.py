@@ -178,6 +178,38 @@ def test_a_reader_that_leaves_is_quiet() -> None:
     assert done.returncode == 141
 
 
+def closing(stream: str) -> tuple[str, ...]:
+    return ("sh", "-c", f'exec "$@" {stream}', "sh")
+
+
+def test_closed_streams_are_told(tmp_path: Path) -> None:
+    log = next((ROOT / "sample-logs/redis").glob("audit.log*"))
+    store = ("--db", f"sqlite:///{tmp_path}/x.db")
+    assert program(*store, "--quiet", "ingest", log, prefix=closing("2>&-")).code == 0
+    done = program(*store, "status", prefix=closing(">&-"))
+    assert done.code == 3
+    assert done.err.splitlines() == [
+        "aalearn: error: standard output is closed: there is nowhere to write the result to"
+    ]
+    done = program(*store, "ingest", "-", prefix=closing("<&-"))
+    assert done.code == 2
+    assert done.err == "aalearn: error: standard input is closed: there is nothing to read at -\n"
+    done = program(*store, "status", prefix=closing("2>&- <&-"))
+    assert done.code == 0
+    assert "redis" in done.out
+    assert program(*store, "review", "redis", prefix=closing("2>&- <&-")).code == 1
+
+
+@pytest.mark.parser
+def test_a_closed_stderr_is_no_failure_of_suggest(tmp_path: Path, apparmor_parser: str) -> None:
+    log = next((ROOT / "sample-logs/redis").glob("audit.log*"))
+    store = ("--db", f"sqlite:///{tmp_path}/x.db")
+    assert program(*store, "--quiet", "ingest", log).code == 0
+    done = program(*store, "suggest", "redis", prefix=closing("2>&-"))
+    assert done.code == 0
+    assert "profile redis {" in done.out
+
+
 def test_a_full_disk_behind_stdout_is_told() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
