@@ -19,7 +19,7 @@ from aalearn.rules.dbus import DbusRule
 from aalearn.rules.file import FileRule
 from aalearn.rules.io_uring import IoUringRule
 from aalearn.rules.link import LinkRule
-from aalearn.rules.mount import MountRule
+from aalearn.rules.mount import MountRule, acts
 from aalearn.rules.network import NetworkRule
 from aalearn.rules.ptrace import PtraceRule
 from aalearn.rules.signal import SignalRule
@@ -190,24 +190,25 @@ def _network(rule: Rule) -> Risk:
 
 def _unix(rule: Rule) -> Risk:
     assert isinstance(rule, UnixRule)
-    if "connect" in rule.access and rule.peer is None and rule.peer_addr is None:
-        return Risk(2, "it connects to a unix socket without a known address or label (CVE-2020-15257)")
+    if rule.access & {"connect", "send", "receive"} and rule.peer is None and rule.peer_addr is None:
+        return Risk(1, "it talks over unix sockets to any address and label: the record names none (CVE-2020-15257)")
     return NONE
 
 
 def _ptrace(rule: Rule) -> Risk:
     assert isinstance(rule, PtraceRule)
-    if rule.peer is None or _is(rule.peer, b"unconfined"):
-        acts = rule.access & {"read", "trace"}
-        what = "it reads or traces" if acts else "it may be read or traced by"
-        return Risk(2, f"{what} {'any process' if rule.peer is None else 'unconfined processes'}")
+    what = "it reads or traces" if rule.access & {"read", "trace"} else "it may be read or traced by"
+    if rule.peer is None:
+        return Risk(1, f"{what} any process: the record names none")
+    if _is(rule.peer, b"unconfined"):
+        return Risk(2, f"{what} unconfined processes")
     return NONE
 
 
 def _signal(rule: Rule) -> Risk:
     assert isinstance(rule, SignalRule)
     if rule.peer is None:
-        return Risk(2, "it exchanges signals with any process")
+        return Risk(1, "it exchanges signals with any process: the record names none")
     return NONE
 
 
@@ -220,14 +221,12 @@ def _dbus(rule: Rule) -> Risk:
     return NONE
 
 
-_PROPAGATION = frozenset({"rw", *(r + way for r in ("", "r") for way in ("private", "shared", "slave", "unbindable"))})
-
-
 def _mount(rule: Rule) -> Risk:
     assert isinstance(rule, MountRule)
     if rule.fstype is not None and any(_is(rule.fstype, name) for name in (b"cgroup", b"cgroup2")):
         return Risk(1, "it mounts control groups, which can run a program on the host (CVE-2022-0492)")
-    if rule.options <= _PROPAGATION and rule.target is not None:
+    _, propagation = acts(rule.options)
+    if propagation and rule.target is not None:
         return Risk(2, "it changes how mounts spread between namespaces")
     if rule.source is None or rule.target is None:
         return Risk(1, "it mounts without a known source and target (as in CVE-2021-30465)")
@@ -246,9 +245,12 @@ def _pivot_root(_: Rule) -> Risk:
     return Risk(1, "it changes the root of the file system (CVE-2021-30465)")
 
 
+_LAST = regex(rb"(?:^|[:/&])([^:/&]*)(?=//&|$)")  # the last part of each stacked member: `:ns:p//hat` gives `hat`
+
+
 def _change_profile(rule: Rule) -> Risk:
     assert isinstance(rule, ChangeProfileRule)
-    if rule.target.matches(b"unconfined") or not rule.target.is_literal:
+    if not rule.target.is_literal or b"unconfined" in _LAST.findall(rule.target.literal_bytes):
         return Risk(1, "it may leave its confinement: an escape")
     return Risk(3, "it may change to another profile")
 

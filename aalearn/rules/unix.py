@@ -99,10 +99,15 @@ class UnixRule(Rule):
 
 
 def _address(event: Event, key: str) -> Pattern | None:
-    """Return the pattern of an address. Raises NotExpressible for one in the file system, or with NUL in its name."""
+    """Return the pattern of an address, or None when the record has no such field.
+
+    Raises NotExpressible for an address in the file system, with NUL in its name, or empty: no address means any.
+    """
     value = event.get(key)
-    if value is None or value == b"":
+    if value is None:
         return None
+    if not value:
+        raise NotExpressible(f"the record's {key} is empty, and a rule without it would mean any address")
     if value == b"none":
         return _NONE
     if _AUTOBIND.fullmatch(value):

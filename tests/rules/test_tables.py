@@ -144,6 +144,7 @@ RULES: list[tuple[str, Event, bool | None, list[str], list[str]]] = [
     ("unix", unix("bind", "bind", addr="@a\0b"), None, [], ["inexpressible"]),
     ("unix", unix("bind", "", addr="@a"), None, [], ["doubt"]),
     # signals
+    ("unix", unix("connect", "connect", addr="none", peer_addr="", peer="q"), None, [], ["inexpressible"]),
     (
         "signal",
         event("signal", denied_mask="send", signal="term", peer="q"),
