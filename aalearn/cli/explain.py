@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from aalearn.model.text import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aalearn.learn.options import Decision
     from aalearn.lifecycle.grounds import Ground
 
 EXAMPLE = "Example: aalearn explain nginx '/etc/nginx/nginx.conf r,'"
@@ -47,31 +47,37 @@ def command(
         name = known_profile(store, profile)
         accesses = store.accesses(name)
         options = learning.options(face, store, name, choice, judge.target)
+        denied = learning.denied(store, name)
     synthesis = synthesize(name, accesses, options)
-    chosen = _chosen(grounds(synthesis, accesses), rule)
+    chosen, refused = _chosen(grounds(synthesis, accesses), denied, rule)
     document = {
         "schema": 1,
         "profile": plain(name),
         "rules": [ground_document(ground) for ground in chosen],
+        "denied": [learning.denied_document(one) for one in refused],
         "notes": [{"level": str(note.level), "text": note.text} for note in synthesis.notes],
     }
-    face.emit(document, _text(chosen))
+    face.emit(document, "\n\n".join(part for part in (_text(chosen), learning.denied_text(name, refused)) if part))
     for note in synthesis.notes:
         face.detail(f"{note.level}: {note.text}")
 
 
-def _chosen(all_of_them: Sequence[Ground], rule: str | None) -> list[Ground]:
-    """Return the rules that were asked for: the exact one, else those that hold the words. UsageError for none."""
+def _chosen(
+    grounds: Sequence[Ground], denied: Sequence[Decision], rule: str | None
+) -> tuple[list[Ground], list[Decision]]:
+    """Return the rules that were asked for, and the denied ones: the exact one, else those that hold the words.
+
+    Raises UsageError where there is none.
+    """
     if rule is None:
-        return list(all_of_them)
+        return list(grounds), list(denied)
     wanted = " ".join(rule.split())
-    exact = [ground for ground in all_of_them if ground.rule.rstrip(",") == wanted.rstrip(",")]
-    found = exact or [ground for ground in all_of_them if wanted and wanted in ground.rule]
+    texts = {ground.rule for ground in grounds} | {decision.rule for decision in denied}
+    found = {text for text in texts if text.rstrip(",") == wanted.rstrip(",")}
+    found = found or {text for text in texts if wanted and wanted in text}
     if not found:
-        near = get_close_matches(wanted, [ground.rule for ground in all_of_them], n=2, cutoff=0.3)
-        hint = f"; the nearest are: {' '.join(map(shown, near))}" if near else ""
-        raise UsageError(f"no rule is or holds {shown(wanted)!r}{hint}")
-    return found
+        raise UsageError(f"no rule is or holds {shown(wanted)!r}{learning.nearest(wanted, sorted(texts))}")
+    return [one for one in grounds if one.rule in found], [one for one in denied if one.rule in found]
 
 
 def _text(chosen: Sequence[Ground]) -> str:

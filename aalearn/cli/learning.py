@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aalearn.cli.output import count, day_and_time, moment
 from aalearn.model.errors import UsageError
 from aalearn.model.text import shown, spell
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aalearn.cli.face import Face
-    from aalearn.learn.options import Options
+    from aalearn.learn.options import Decision, Options
     from aalearn.learn.synthesis import Waiting
     from aalearn.lifecycle.judge import Judge
     from aalearn.model.target import Target as ModelTarget
@@ -94,6 +96,38 @@ def decide(store: Store, name: bytes, rules: Sequence[str], action: str, reason:
 
     for rule in rules:
         store.decide(name, rule_text(rule), action, who=who(), when=int(time() * 1000), why=reason.strip())
+
+
+def nearest(text: str, rules: Sequence[str]) -> str:
+    """Return what to say of the rules that are most like a text that is none of them, "" where none is."""
+    near = get_close_matches(text, rules, n=2, cutoff=0.3)
+    return f"; the nearest are: {' '.join(map(shown, near))}" if near else ""
+
+
+def denied(store: Store, name: bytes) -> list[Decision]:
+    """Return the denials that hold, sorted by rule."""
+    from aalearn.learn.options import Action
+    from aalearn.lifecycle.decided import decisions
+
+    known, _ = decisions(store.decisions(name))
+    return [decision for decision in known if decision.action is Action.DENY]
+
+
+def denied_text(name: bytes, rules: Sequence[Decision]) -> str:
+    """Return what persons have denied, with who, when and why, and how to undo it; "" for nothing."""
+    if not rules:
+        return ""
+    lines = [f"{count(len(rules), 'rule')} of {shown(name)} denied by a person, so left out:", ""]
+    for one in rules:
+        why = f": {shown(one.why)}" if one.why else ", without a reason"
+        lines += [f"  {shown(one.rule)}", f"      denied by {shown(one.who)} at {day_and_time(one.when)} UTC{why}"]
+    undo = f"aalearn review {shown(name)} --accept RULE (--approve RULE --reason TEXT for tier 1)"
+    return "\n".join([*lines, "", f"To undo a denial: {undo}"])
+
+
+def denied_document(one: Decision) -> dict[str, Any]:
+    """Return a denial as plain values."""
+    return {"rule": one.rule, "who": one.who, "when": moment(one.when), "why": one.why}
 
 
 def waiting_document(one: Waiting) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from aalearn.model.text import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aalearn.learn.options import Decision
     from aalearn.learn.synthesis import Synthesis, Waiting
     from aalearn.lifecycle.judge import Judge
     from aalearn.store import Store
@@ -28,6 +28,11 @@ EXAMPLE = (
 )
 
 _Rules = list[str] | None
+_CONTRADICTIONS = (
+    *({"deny", other} for other in ("accept", "approve", "generalise", "owner")),
+    *({"accept", other} for other in ("generalise", "owner")),
+)
+_OF_FILES = ("generalise", "owner")  # what can be said of file rules only
 
 
 def command(
@@ -58,33 +63,39 @@ def command(
     for. The exit code is 1 while rules wait.
     """
     face = face_of(context)
-    decided = [
-        ("accept", accept or []),
-        ("deny", deny or []),
-        ("generalise", generalise or []),
-        ("owner", owner or []),
-        ("approve", approve or []),
-    ]
-    if approve and not reason.strip():
-        raise UsageError("--approve needs --reason: it is recorded who approved the rule, when and why")
-    scripted = any(rules for _, rules in decided)
-    ask = not scripted and face.settings.output == "text" and _at_a_terminal()
+    given = {"accept": accept, "deny": deny, "generalise": generalise, "owner": owner, "approve": approve}
+    decided = [(action, learning.rule_text(rule)) for action, rules in given.items() for rule in rules or ()]
+    _check(decided, reason)
+    ask = not decided and face.settings.output == "text" and _at_a_terminal()
     choice = learning.Choice(container=container, include_denied=include_denied, root=root)
     judge = learning.judge(face, base, target)
-    with face.store(readonly=not (scripted or ask)) as store:
+    with face.store(readonly=not (decided or ask)) as store:
         desk = _Desk(face, store, known_profile(store, profile), choice, judge)
         synthesis = desk.synthesis()
-        for action, rules in decided:
-            for rule in rules:
-                desk.record(synthesis, rule, action, reason)
+        desk.record(synthesis, decided, reason)
         if ask:
             _ask_each(desk, synthesis)
-        if scripted or ask:
+        if decided or ask:
             synthesis = desk.synthesis()
-        waiting = desk.waiting(synthesis)
-    face.emit(_document(desk.name, waiting), _text(desk.name, waiting))
+        desk.tell_unchanged(synthesis, [rule for action, rule in decided if action == "generalise"])
+        waiting, denied = desk.waiting(synthesis), learning.denied(store, desk.name)
+    text = "\n\n".join(part for part in (_text(desk.name, waiting), learning.denied_text(desk.name, denied)) if part)
+    face.emit(_document(desk.name, waiting, denied), text)
     if waiting:
         raise typer.Exit(1)
+
+
+def _check(decided: Sequence[tuple[str, str]], reason: str) -> None:
+    """Refuse decisions that can't be recorded, whatever the rules are."""
+    if not reason.strip() and any(action == "approve" for action, _ in decided):
+        raise UsageError("--approve needs --reason: it is recorded who approved the rule, when and why")
+    actions: dict[str, set[str]] = {}
+    for action, rule in decided:
+        actions.setdefault(rule, set()).add(action)
+    for rule, said in sorted(actions.items()):
+        if any(pair <= said for pair in _CONTRADICTIONS):
+            both = " and ".join(f"--{action}" for action in sorted(said))
+            raise UsageError(f"{shown(rule)}: {both} contradict each other, so nothing was recorded")
 
 
 def _at_a_terminal() -> bool:
@@ -110,45 +121,70 @@ class _Desk:
 
     def waiting(self, synthesis: Synthesis) -> list[Waiting]:
         """Return what waits, the withheld first: not what a person has denied already."""
-        from aalearn.learn.options import Action
-        from aalearn.lifecycle.decided import decisions
-
-        known, _ = decisions(self.store.decisions(self.name))
-        denied = {decision.rule for decision in known if decision.action is Action.DENY}
+        denied = {decision.rule for decision in learning.denied(self.store, self.name)}
         return [one for one in (*synthesis.withheld, *synthesis.review) if one.rule not in denied]
 
-    def record(self, synthesis: Synthesis, rule: str, action: str, reason: str) -> None:
-        """Record one decision. Raises UsageError for a rule that there is not, or a decision that does not fit it."""
-        text = learning.rule_text(rule)
+    def record(self, synthesis: Synthesis, decided: Sequence[tuple[str, str]], reason: str) -> None:
+        """Record decisions, each an action and a rule's text: all or, with a UsageError, none.
+
+        Errors: a rule that there is not, or a decision that does not fit it.
+        """
         known = _known(synthesis)
+        for action, text in decided:
+            self._check(known, action, text)
+        for action, text in decided:
+            learning.decide(self.store, self.name, [known[text].asked], action, reason)
+            self.face.say(f"aalearn: {action}: {shown(text)}")
+
+    def _check(self, known: dict[str, _Rule], action: str, text: str) -> None:
         if text not in known:
-            near = get_close_matches(text, sorted(known), n=2, cutoff=0.4)
-            hint = f"; did you mean {' or '.join(map(shown, near))}" if near else ""
-            raise UsageError(f"no rule of {shown(self.name)} is {shown(text)}{hint}")
-        tier = known[text]
-        if action == "accept" and tier == 1:
+            raise UsageError(f"no rule of {shown(self.name)} is {shown(text)}{learning.nearest(text, sorted(known))}")
+        if action == "accept" and known[text].tier == 1:
             raise UsageError(f"{shown(text)} is tier 1: it needs --approve with --reason")
-        learning.decide(self.store, self.name, [text], action, reason)
-        self.face.say(f"aalearn: {action}: {shown(text)}")
+        if action in _OF_FILES and known[text].kind != "file":
+            raise UsageError(f"--{action} is for file rules: {shown(text)} names no file")
+
+    def tell_unchanged(self, synthesis: Synthesis, rules: Sequence[str]) -> None:
+        """Say which rules that may be generalised are the same as before: nothing that was seen generalises them."""
+        known = _known(synthesis)
+        for rule in rules:
+            if rule in known:
+                self.face.say(f"aalearn: note: nothing in {shown(rule)} can be typed or shortened: it stays as it is")
 
 
-def _known(synthesis: Synthesis) -> dict[str, int]:
-    """Return all rules that a person can decide on, with their tiers."""
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A rule that a person can decide on: the text that decisions go by, its kind and its risk tier."""
+
+    asked: str
+    kind: str
+    tier: int
+
+
+def _known(synthesis: Synthesis) -> dict[str, _Rule]:
+    """Return all rules that a person can decide on, by text."""
     from aalearn.lifecycle.grounds import blocks
 
-    known = {line.rule.text(): 0 for _, line in blocks(synthesis.document.profile)}
-    known.update({one.rule: one.tier for one in (*synthesis.review, *synthesis.withheld)})
+    known: dict[str, _Rule] = {}
+    for _, line in blocks(synthesis.document.profile):
+        known[line.rule.text()] = _Rule(line.rule.text(), str(getattr(line.rule, "kind", "")), 0)
+    tiers = {one.rule: one.tier for one in (*synthesis.review, *synthesis.withheld)}
+    for one in synthesis.judged:  # one that was narrowed to the owner is decided on by its text before that
+        text = one.rule.text()
+        known[text] = _Rule(one.draft.rule.text(), one.rule.kind, tiers.get(text, 0))
     return known
 
 
 def _ask_each(desk: _Desk, synthesis: Synthesis) -> None:
-    words = {"a": "accept", "d": "deny", "g": "generalise", "o": "owner"}
+    known = _known(synthesis)
     for one in desk.waiting(synthesis):
         typer.echo(f"\n{shown(one.block)}: {shown(one.rule)}", err=True)
         for line in _reasons(one):
             typer.echo(f"    {line}", err=True)
-        yes = "[a]pprove" if one.tier == 1 else "[a]ccept"
-        choices = f"{yes} [d]eny [g]eneralise [o]wner [s]kip [q]uit"
+        words = {"a": "approve" if one.tier == 1 else "accept", "d": "deny"}
+        if known[one.rule].kind == "file":
+            words |= {"g": "generalise", "o": "owner"}
+        choices = " ".join(f"[{word[0]}]{word[1:]}" for word in (*words.values(), "skip", "quit"))
         answer = ""
         while answer not in (*words, "s", "q"):
             answer = typer.prompt(choices, err=True, default="s", show_default=False).strip().lower()[:1]
@@ -156,11 +192,11 @@ def _ask_each(desk: _Desk, synthesis: Synthesis) -> None:
             return
         if answer == "s":
             continue
-        action = "approve" if answer == "a" and one.tier == 1 else words[answer]
+        action = words[answer]
         reason = ""
         while not reason.strip() and action == "approve":
             reason = typer.prompt("why", err=True)
-        desk.record(synthesis, one.rule, action, reason)
+        desk.record(synthesis, [(action, one.rule)], reason)
 
 
 def _reasons(one: Waiting) -> list[str]:
@@ -186,5 +222,10 @@ def _text(name: bytes, waiting: Sequence[Waiting]) -> str:
     return "\n".join(lines)
 
 
-def _document(name: bytes, waiting: Sequence[Waiting]) -> dict[str, Any]:
-    return {"schema": 1, "profile": plain(name), "waiting": [learning.waiting_document(one) for one in waiting]}
+def _document(name: bytes, waiting: Sequence[Waiting], denied: Sequence[Decision]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "profile": plain(name),
+        "waiting": [learning.waiting_document(one) for one in waiting],
+        "denied": [learning.denied_document(one) for one in denied],
+    }

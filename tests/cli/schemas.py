@@ -57,8 +57,9 @@ SUGGEST = {
     "abstractions": [ABSTRACTION],
     "proof": PROOF,
 }
-EXPLAIN = {"schema": int, "profile": str, "rules": [RULE], "notes": [NOTE]}
-REVIEW = {"schema": int, "profile": str, "waiting": [WAITING]}
+DENIED = {"rule": str, "who": str, "when": str, "why": str}
+EXPLAIN = {"schema": int, "profile": str, "rules": [RULE], "denied": [DENIED], "notes": [NOTE]}
+REVIEW = {"schema": int, "profile": str, "waiting": [WAITING], "denied": [DENIED]}
 REPLY = {"block": str, "event": str, "why": str, "events": int, "record": str}
 CHECK = {
     "schema": int,

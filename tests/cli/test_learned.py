@@ -185,13 +185,14 @@ def test_review_lists_what_waits_and_remembers(aalearn: Face, redis: str) -> Non
     assert {TIER_ONE, TIER_TWO} <= {one["rule"] for one in value["waiting"]}
     done = aalearn("--db", redis, "review", "redis", "--deny", TIER_TWO)
     assert done.code == 1
-    assert TIER_TWO not in done.out
+    assert TIER_TWO not in done.out.partition("denied by a person")[0]
     assert TIER_TWO not in aalearn("--db", redis, "suggest", "redis").out
     for one in value["waiting"]:
         if one["rule"] not in (TIER_ONE, TIER_TWO):
             aalearn("--db", redis, "review", "redis", "--accept", one["rule"])
     last = aalearn("--db", redis, "review", "redis", "--approve", TIER_ONE, "--reason", "tested")
-    assert (last.code, last.out) == (0, "nothing of redis waits for review\n")
+    assert last.code == 0
+    assert last.out.startswith("nothing of redis waits for review\n")
     assert "review" not in aalearn("--db", redis, "suggest", "redis").out
     back = aalearn("--db", redis, "review", "redis", "--accept", TIER_TWO)
     assert back.code == 0, back.err
@@ -206,16 +207,52 @@ def test_owner_narrows_a_rule(aalearn: Face, redis: str) -> None:
 
 def test_review_refuses_what_does_not_fit(aalearn: Face, redis: str) -> None:
     wrong = [
-        (["--accept", "capability dac_overide,"], "did you mean capability dac_override,"),
+        (["--accept", "capability dac_overide,"], "the nearest are: capability dac_override,"),
         (["--accept", TIER_ONE], "--approve"),
         (["--approve", TIER_ONE], "--reason"),
         (["--deny", "/nowhere rw,"], "no rule of redis"),
+        (["--owner", TIER_TWO], "--owner is for file rules"),
+        (["--generalise", TIER_TWO], "--generalise is for file rules"),
+        (["--accept", TIER_TWO, "--deny", TIER_TWO], "--accept and --deny contradict each other"),
+        (["--owner", "/var/lib/redis/ r", "--deny", "/var/lib/redis/  r,"], "contradict each other"),
+        (["--accept", TIER_TWO, "--deny", "/nowhere rw,"], "no rule of redis"),
     ]
     for arguments, hint in wrong:
         done = aalearn("--db", redis, "review", "redis", *arguments)
         assert (done.code, done.out) == (2, "")
         assert hint in done.err
     assert document(aalearn("--db", redis, "--output", "json", "status", "redis"))["decisions"] == 0
+
+
+def test_a_denied_rule_is_shown_with_who_when_and_why(aalearn: Face, redis: str) -> None:
+    done = aalearn("--db", redis, "review", "redis", "--deny", TIER_TWO, "--reason", "it must not")
+    assert done.code == 1
+    for command in (["review", "redis"], ["explain", "redis"], ["explain", "redis", TIER_TWO]):
+        said = aalearn("--db", redis, *command).out
+        assert f"  {TIER_TWO}\n      denied by " in said
+        assert "UTC: it must not\n" in said
+        assert "To undo a denial: aalearn review redis --accept RULE" in said
+    reviewed = document(aalearn("--db", redis, "--output", "json", "review", "redis"), code=1)
+    explained = document(aalearn("--db", redis, "--output", "json", "explain", "redis", TIER_TWO))
+    fits(reviewed, REVIEW)
+    fits(explained, EXPLAIN)
+    assert explained["rules"] == []
+    assert reviewed["denied"] == explained["denied"]
+    (one,) = reviewed["denied"]
+    assert (one["rule"], one["why"]) == (TIER_TWO, "it must not")
+    aalearn("--db", redis, "review", "redis", "--accept", TIER_TWO)
+    assert "denied" not in aalearn("--db", redis, "review", "redis").out
+
+
+def test_a_rule_that_was_narrowed_to_the_owner_can_be_denied(aalearn: Face, redis: str) -> None:
+    aalearn("--db", redis, "review", "redis", "--owner", "/var/lib/redis/ r,")
+    aalearn("--db", redis, "review", "redis", "--deny", "owner /var/lib/redis/ r,")
+    assert "/var/lib/redis/ r,\n" not in aalearn("--db", redis, "suggest", "redis").out
+
+
+def test_generalising_what_can_not_be_is_told(aalearn: Face, redis: str) -> None:
+    done = aalearn("--db", redis, "review", "redis", "--generalise", "/var/lib/redis/ r,")
+    assert "note: nothing in /var/lib/redis/ r, can be typed or shortened: it stays as it is" in done.err
 
 
 def test_review_asks_on_a_terminal(redis: str, tmp_path: Path) -> None:
