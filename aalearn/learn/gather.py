@@ -43,6 +43,7 @@ class Gathered:
     notes: dict[Note, int] = field(default_factory=dict)
     through_null: bool = False  # children were learned through `//null-`: most classes were not logged
     runs: frozenset[int] = frozenset()
+    trusted: bool = False  # some access came from a source that no program can forge
 
     def block(self, name: str) -> Block:
         """Return the block of that name, made if need be."""
@@ -92,6 +93,7 @@ def gather(name: bytes, items: Sequence[Item], decided: Plan, options: Options) 
     found = Gathered(items={item.at: item for item in items})
     found.block("")
     found.runs = frozenset().union(*(item.runs for item in items))
+    found.trusted = any(item.access.trusted for item in items)
     for item in items:
         found.through_null = found.through_null or any(step.way is Way.EXEC for step in item.context)
         try:

@@ -43,12 +43,13 @@ class Quorum:
 
     A rule is accepted on its own once `runs` different runs needed it. `owner_events` is the least number of events for
     `owner`. `names_per_folder` caps the distinct new names that one run may bring into one folder (a flood beyond it is
-    withheld and shown).
+    withheld and shown; beyond twice as many it is only counted). `names` caps the file names of a profile.
     """
 
     runs: int = 2
     owner_events: int = 3
     names_per_folder: int = 200
+    names: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered
     frequent = draft.rule.kind != "capability"  # the kernel logs each of those only once a CPU: counts mean nothing
     if frequent and draft.support < options.quorum.runs and not unconfirmed(gathered, options):
         reasons.append(SINGLE)
-    if not any(item.access.trusted for item in items) and any(i.access.trusted for i in gathered.items.values()):
+    if not any(item.access.trusted for item in items) and gathered.trusted:
         reasons.append("only records that a program could have forged ask for it")
     return tuple(reasons)
 

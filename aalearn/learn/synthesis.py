@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aalearn.learn.evidence import admitted, order
+from aalearn.learn.flood import capped
 from aalearn.learn.gather import Gathered, gather, planned, sorted_notes
 from aalearn.learn.options import Options
 from aalearn.learn.review import SINGLE, Judged, grouped, judge, unconfirmed
@@ -80,7 +81,7 @@ def synthesize(name: bytes, accesses: Sequence[Access], options: Options | None 
     """Return the profile `name` that the accesses need. Raises NotExpressible for a name that policy can't spell."""
     options = options or Options()
     profile = plain_name(name)
-    items = admitted(name, order(accesses), options)
+    items, floods = capped(admitted(name, order(accesses), options), options.quorum)
     decided = planned(name, profile, items, options)
     gathered = gather(name, items, decided, options)
     judged = judge(gathered, decided, options)
@@ -88,7 +89,7 @@ def synthesize(name: bytes, accesses: Sequence[Access], options: Options | None 
         document=_document(profile, judged, gathered, decided, options),
         evidence=_evidence(judged, gathered, decided),
         learned=_learned(judged, gathered),
-        notes=sorted_notes(gathered.notes, _own_notes(judged, gathered, decided, options)),
+        notes=sorted_notes(gathered.notes, [*floods, *_own_notes(judged, gathered, decided, options)]),
         review=_waiting(judged, decided, active=True),
         withheld=_waiting(judged, decided, active=False),
         judged=tuple(judged),
