@@ -86,8 +86,9 @@ class Aside(NamedTuple):
     """A line that is no record to learn from.
 
     `kind`: "companion" (SYSCALL, PROCTITLE, …), "other" (not AppArmor's), "malformed", "truncated", "forged" (a header
-    that proves it was not the kernel's), "loss". Of a loss, `sign` names which, `amount` how many (at least 1) and
-    `time` when (ms, 0: unknown). `text` is the line (at most 4,096 bytes), empty for companions and others.
+    that proves it was not the kernel's, or a bus daemon that tells of what only the kernel can know), "loss". Of a
+    loss, `sign` names which, `amount` how many (at least 1) and `time` when (ms, 0: unknown). `text` is the line (at
+    most 4,096 bytes), empty for companions and others.
     """
 
     kind: str

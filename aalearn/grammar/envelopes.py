@@ -37,7 +37,7 @@ CRI = Terminal("cri", rf"(?P<cri>{_ISO}) (?:stdout|stderr) (?P<part>[FP]) ")
 PRIORITY = Terminal("priority", r"<(?P<priority>[0-9]{1,3})>")
 RFC5424 = Terminal(
     "rfc5424",
-    rf"1 (?:-|(?P<rfc>{_ISO})) [!-~]+ (?:{words_pattern(_WORDS.tags)}|-) [!-~]+ [!-~]+ "
+    rf"1 (?:-|(?P<rfc>{_ISO})) [!-~]+ (?P<tag>{words_pattern(_WORDS.tags)}|-) [!-~]+ [!-~]+ "
     r"(?:-|(?:\[(?:[^\]\"\\]|\\.|\"(?:[^\"\\]|\\.)*\")*\])+) (?:\xef\xbb\xbf)?",
 )
 ISO = Terminal("iso", rf"(?P<iso>{_ISO}) ")
@@ -46,7 +46,7 @@ BSD = Terminal("bsd", rf"(?:{_DAY} )?{_MONTH} +[0-9]{{1,2}} (?:[0-9]{{4}} )?{_CL
 UNIX = Terminal("unix-time", r"(?P<unix>[0-9]{9,11}\.[0-9]{1,9}) ")
 FULL = Terminal("full-date", rf"{_DAY} {_DATE} {_CLOCK}(?:\.[0-9]{{1,9}})? [A-Za-z0-9+:-]+ ")
 HOST = Terminal("host", r"[0-9A-Za-z._:%-]*[0-9A-Za-z._%-] ")
-TAG = Terminal("tag", rf"(?:{words_pattern(_WORDS.tags)})(?:\[[0-9]+\])?: ")
+TAG = Terminal("tag", rf"(?P<tag>{words_pattern(_WORDS.tags)})(?:\[[0-9]+\])?: ")
 FACILITY = Terminal("facility", r"(?P<facility>[a-z0-9]+)(?: *:[a-z]+ *: |\.[a-z]+: )")
 _CALLER = r"(?: ?\[ *[TC][0-9]+\])? "  # CONFIG_PRINTK_CALLER
 PRINTK = Terminal("printk", rf"\[ *[0-9]+\.[0-9]+\]{_CALLER}")
@@ -170,6 +170,10 @@ class Envelope:
             or ("devkmsg" in groups and int(match["devkmsg"]) > 7)
             or ("facility" in groups and match["facility"] != b"kern")
         )
+
+    def bus(self, match: re.Match[bytes]) -> bool:
+        """Return True where a bus daemon wrote it, not the kernel: it can only speak of its own operations."""
+        return self.quoted or ("tag" in self._groups and match["tag"].startswith(b"dbus"))
 
     def partial(self, match: re.Match[bytes]) -> bool:
         """Return True for a container log line that goes on in the next one."""

@@ -164,6 +164,8 @@ class Lines:
         key = _key(line, at, envelope, form, cut, blank)
         if cut > 0 and digits.isdigit() and len(digits) < 11 and (entry := self._young.get(key) or self._old.get(key)):
             self._keep(key, entry)
+            if envelope.bus(match) and not _of_bus(entry.need.operation):
+                return Aside("forged", line[:_SHOWN])
             return _sighting(Sighting, (time, serial, int(digits), entry))
         for shape in self._shapes.get(_bucket(line, at, envelope), ()):
             if (reading := shape.read(line, at, self._commons)) is not None:
@@ -193,6 +195,8 @@ class Lines:
     def _made(self, line: bytes, at: int, found: "_Found", shape: Shape, reading: Reading) -> Sighting | Aside:
         """Make a sighting of what a shape read, and an entry that the next such line will find."""
         envelope, match, form, key, cut = found
+        if envelope.bus(match) and not _of_bus(shape.operation):
+            return Aside("forged", line[:_SHOWN])
         if not shape.complete or envelope.cut(match, reading.end) or envelope.partial(match):
             return Aside("truncated", line[:_SHOWN])
         body = (
@@ -277,6 +281,11 @@ _SLACK = 64  # pid, serial and seconds together never differ in length by more
 _RECORD = re.compile(b'apparmor="(?:' + "|".join(_WORDS.verdicts).encode() + b')"')
 _NODE_COMPANION = re.compile(b"node=[^ ]+ type=(?:" + b"|".join(sorted(_WORDS.companions)) + b") ")
 _ISO_START = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d) ")
+
+
+def _of_bus(operation: str) -> bool:
+    """Is it an operation of a bus daemon? All others are the kernel's, and a daemon that tells of one lies."""
+    return operation.startswith("dbus_")
 
 
 def _key(line: bytes, at: int, envelope: Envelope, form: Form, cut: int, blank: int) -> object:

@@ -6,7 +6,7 @@ from binascii import unhexlify
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from aalearn.grammar.bodies import KEYS, VALUES
@@ -72,6 +72,12 @@ def test_every_real_record_is_read_or_counted() -> None:
 def test_shapes_are_the_grammar_on_made_lines(made: tuple[bytes, dict[bytes, bytes], int], wrap: Wrap) -> None:
     body, fields, pid = made
     seen = agree(wrap.line(body))
+    if wrap.user or "dbus" in wrap.name:  # bus daemons tell of the bus only
+        assert isinstance(seen, Aside)
+        assert seen.kind == "forged"
+        assume(b" mask=" not in body)
+        body = re.sub(rb'operation="([^"]*)"', rb'operation="dbus_\1" mask="send"', body, count=1)
+        seen = agree(wrap.line(body))
     assert isinstance(seen, Sighting), seen
     assert seen[:3] == (wrap.time, wrap.serial, pid)
     read = {key.encode(): value for key, value in seen.entry.event.fields}
@@ -323,3 +329,27 @@ def test_only_kernel_lines_of_audit_log_are_not_forgeable() -> None:
         met = trail(wrap.line(FILE))
         assert met is not None
         assert Envelope(met.envelope).forgeable is wrap.forgeable
+
+
+FORGED_BODIES = (
+    b'apparmor="DENIED" operation="open" class="file" profile="p" name="/etc/shadow" pid=7 comm="x" '
+    b'requested_mask="r" denied_mask="r" fsuid=0 ouid=0',
+    b'apparmor="DENIED" operation="capable" class="cap" profile="p" pid=7 comm="x" capability=21  capname="sys_admin"',
+)
+
+
+@pytest.mark.parametrize("body", FORGED_BODIES)
+def test_a_bus_daemon_tells_of_the_bus_only(body: bytes) -> None:
+    head = b"pid=1 uid=101 auid=4294967295 ses=4294967295 msg='"
+    lines = Lines()
+    assert isinstance(lines.read(b"2026-11-23T15:00:00Z host kernel: " + body), Sighting)
+    for line in (
+        b"type=USER_AVC msg=audit(1700000000.123:5): " + head + body + b' exe="/x" sauid=101\'',
+        b"USER_AVC " + head + body + b' exe="/x" sauid=101\'',
+        b"2026-11-23T15:00:00Z host dbus-daemon[1]: " + body,
+        b"<30>1 2026-11-23T15:00:00Z host dbus-broker 1 - - " + body,
+    ):
+        for reader in (lines, lines, Lines()):
+            got = reader.read(line)
+            assert isinstance(got, Aside)
+            assert got.kind == "forged", line
