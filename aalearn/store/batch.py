@@ -26,6 +26,11 @@ SAMPLE_BYTES = 8192
 # Two stretches of one (node, profile, pid) less than this apart are one run, unless the later one is `fresh`.
 RUN_GAP_MS = 6 * 3600 * 1000
 
+# Processes of one profile on one node that begin within this of each other, or whose times overlap, are one run: one
+# program start forks its helpers within seconds, and a double fork leaves nothing that tells whose they are. It also takes in
+# systemd's quick restarts (after 100 ms) of a program that fails at its start: those repeat one sighting.
+START_WINDOW_MS = 30_000
+
 # (subject's label as logged, `Entry.need`, owner)
 AccessKey = tuple[bytes, Event, bool | None]
 
@@ -34,8 +39,8 @@ class RunKey(NamedTuple):
     """Names one stretch of a run. `opened` is the time (ms) at which intake opened it; it never changes.
 
     A run read in two parts (two ingests, two files, a restart) may give two keys: that is fine. Reading joins stretches
-    of the same node, profile and pid that overlap or are less than RUN_GAP_MS apart, so that the order of ingestion and
-    the cut between commits don't show.
+    of the same node, profile and pid that overlap or are less than RUN_GAP_MS apart, and those of different pids that
+    overlap or begin within START_WINDOW_MS, so that the order of ingestion and the cut between commits don't show.
     """
 
     node: str

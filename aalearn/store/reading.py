@@ -2,14 +2,13 @@
 
 import difflib
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 
 from sqlalchemy import Connection, and_, func, select
 
 from aalearn.model.event import Access, Event, Verdict
 from aalearn.store import schema
-from aalearn.store.batch import RUN_GAP_MS
 from aalearn.store.codec import VERDICTS, decode_need, group, to_str
+from aalearn.store.joining import Stretch, together
 from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status
 from aalearn.store.state import State
 from aalearn.store.state import decode as decode_state
@@ -28,20 +27,16 @@ def runs_of(connection: Connection, base: int, nodes: dict[int, str]) -> tuple[t
     table = schema.runs.c
     columns = (table.id, table.node, table.pid, table.start, table.end, table.program, table.fresh)
     rows = connection.execute(select(*columns).where(table.base == base)).all()
-    rows = sorted(rows, key=lambda row: (row.node, row.pid, row.start, row.end, row.id))
+    stretches = [Stretch(row.node, row.pid, row.start, row.end, row.fresh, row.program, row.id) for row in rows]
     runs: list[Run] = []
-    stretches: list[list[int]] = []
-    for row in rows:
-        before = runs[-1] if runs else None
-        same = before is not None and (before.node, before.pid) == (nodes.get(row.node, "?"), row.pid)
-        if before is not None and same and not row.fresh and row.start - before.end < RUN_GAP_MS:
-            runs[-1] = replace(before, end=max(before.end, row.end), program=before.program or row.program)
-            stretches[-1].append(row.id)
-        else:
-            number = run_id(row.node, base, row.pid, row.start)
-            runs.append(Run(row.start, row.end, nodes.get(row.node, "?"), row.pid, row.program, number))
-            stretches.append([row.id])
-    joined = {stretch: run.id for run, ids in zip(runs, stretches, strict=True) for stretch in ids}
+    joined: dict[int, int] = {}
+    for members in together(stretches):
+        first = members[0]
+        number = run_id(first.node, base, first.pid, first.start)
+        program = next((one.program for one in members if one.program), b"")
+        end = max(one.end for one in members)
+        runs.append(Run(first.start, end, nodes.get(first.node, "?"), first.pid, program, number))
+        joined |= {one.id: number for one in members}
     return tuple(sorted(runs)), joined
 
 
@@ -145,7 +140,8 @@ def _access(
         last=state.last,
         programs=tuple(sorted(state.programs)),
         runs=tuple(sorted(runs)),
-        run_count=state.run_count() if state.sketch else len(runs),
+        # Beyond those kept the sketch counts stretches. Where some of those are one run, only what is known is said.
+        run_count=state.run_count() if state.sketch and len(runs) == len(state.runs) else len(runs),
         nodes=_names(state.nodes, nodes),
         trusted=state.trusted,
         sample=sample,

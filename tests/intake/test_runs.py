@@ -16,10 +16,10 @@ def found(store: Store, name: bytes = b"p") -> list[tuple[int, int]]:
 
 def test_workers_are_their_parents_run(tmp_path: Path, store: Store, into: Ingest) -> None:
     log = record(1, pid=10) + syscall(1, 10, 1) + record(2, pid=11) + syscall(2, 11, 10) + record(3, pid=12)
-    log += syscall(3, 12, 11) + record(4, "/other", pid=12) + record(5, pid=20) + syscall(5, 20, 1)
+    log += syscall(3, 12, 11) + record(4, "/other", pid=12) + record(5, pid=20, time=T + 60_000) + syscall(5, 20, 1)
     (tmp_path / "log").write_bytes(log)
     into(tmp_path / "log")
-    assert found(store) == [(10, 0), (20, 0)]
+    assert found(store) == [(10, 0), (20, 60_000)]
     assert {access.event.get("name"): access.run_count for access in store.accesses(b"p")} == {
         b"/etc/hosts": 2,
         b"/other": 1,
@@ -30,6 +30,22 @@ def test_a_worker_that_is_read_before_its_parent(tmp_path: Path, store: Store, i
     (tmp_path / "log").write_bytes(record(1, pid=11) + syscall(1, 11, 10) + record(2, pid=10) + syscall(2, 10, 1))
     into(tmp_path / "log")
     assert found(store) == [(10, 0)]
+
+
+def test_a_double_fork_is_one_run(tmp_path: Path, store: Store, into: Ingest) -> None:
+    """Neither ppid=1 nor a missing companion tells whose process it is: one start must not be two witnesses."""
+    log = record(1, pid=500) + syscall(1, 500, 1) + record(2, pid=501, time=T + 4) + syscall(2, 501, 1)
+    (tmp_path / "log").write_bytes(log + record(3, pid=502, time=T + 8))
+    into(tmp_path / "log")
+    assert found(store) == [(500, 0)]
+    (access,) = store.accesses(b"p")
+    assert access.run_count == len(access.runs) == 1
+
+
+def test_many_forks_of_one_start_are_one_run(tmp_path: Path, store: Store, into: Ingest) -> None:
+    (tmp_path / "log").write_bytes(b"".join(record(pid, pid=pid, time=T + pid) for pid in range(1, 300)))
+    into(tmp_path / "log")
+    assert [access.run_count for access in store.accesses(b"p")] == [1]
 
 
 def test_null_children_and_hats_belong_to_the_run(tmp_path: Path, store: Store, into: Ingest) -> None:
