@@ -27,8 +27,8 @@ SAMPLE_BYTES = 8192
 RUN_GAP_MS = 6 * 3600 * 1000
 
 # Processes of one profile on one node that begin within this of each other, or whose times overlap, are one run: one
-# program start forks its helpers within seconds, and a double fork leaves nothing that tells whose they are. It also takes in
-# systemd's quick restarts (after 100 ms) of a program that fails at its start: those repeat one sighting.
+# program start forks its helpers within seconds, and a double fork leaves nothing that tells whose they are. It also
+# takes in systemd's quick restarts (after 100 ms) of a program that fails at its start: those repeat one sighting.
 START_WINDOW_MS = 30_000
 
 # (subject's label as logged, `Entry.need`, owner)
