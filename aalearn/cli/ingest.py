@@ -128,7 +128,7 @@ def _text(summary: Summary) -> str:
     rows += [
         (word, f"{number:,}", told)
         for word, number, told in (
-            ("duplicates", summary.duplicates, "counted before"),
+            ("duplicates", summary.duplicates, "the same record again"),
             ("companions", summary.companions, "SYSCALL, PROCTITLE and the like"),
             ("other", summary.other, "not AppArmor's"),
             ("malformed", summary.malformed, "AppArmor's, but not to be read"),

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from aalearn.model.text import shown
+
 _SUFFIX: Final = ".policy"
 _MOST: Final = 1024  # entries; the oldest go
 _LOG: Final = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            _LOG.warning("a cached policy can't be read, so it is compiled again: %s", error)
+            _LOG.warning("a cached policy can't be read, so it is compiled again: %s", _told(error, self._folder))
             return None
         digest, _, rest = content.partition(b"\n")
         head, _, blob = rest.partition(b"\n")
@@ -63,7 +65,7 @@ class Cache:
         try:
             self._write(key, hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
         except OSError as error:
-            _LOG.warning("compiled policy can't be kept in the cache: %s", error)
+            _LOG.warning("compiled policy can't be kept in the cache: %s", _told(error, self._folder))
 
     def _write(self, key: str, content: bytes) -> None:
         assert self._folder is not None
@@ -98,9 +100,16 @@ def _prepared(folder: Path) -> Path | None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.stat()
     except OSError as error:
-        _LOG.warning("no compiled policy is cached: %s", error)
+        _LOG.warning("no compiled policy is cached: %s", _told(error, folder))
         return None
     if about.st_uid != os.geteuid() or about.st_mode & 0o022:
-        _LOG.warning("no compiled policy is cached: %s must be this user's own and writable by nobody else", folder)
+        _LOG.warning(
+            "no compiled policy is cached: %s must be this user's own and writable by nobody else", shown(str(folder))
+        )
         return None
     return folder
+
+
+def _told(error: OSError, folder: Path) -> str:
+    """Return the file and what is wrong with it, in words for a person."""
+    return f"{shown(str(error.filename or folder))}: {error.strerror or 'it failed'}"

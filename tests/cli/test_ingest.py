@@ -56,7 +56,7 @@ def test_a_real_log_is_read_and_summed_up(aalearn: Face, db: str) -> None:
     assert document["unknown_operations"] == {}
     assert document["incomplete"] is False
     text = aalearn("--db", db, "ingest", REDIS)
-    assert "counted before" in text.out
+    assert "the same record again" in text.out
 
 
 def test_twice_is_once(aalearn: Face, db: str) -> None:
