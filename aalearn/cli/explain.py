@@ -8,7 +8,7 @@ import typer
 
 from aalearn.cli import learning
 from aalearn.cli.completion import profile_names
-from aalearn.cli.face import face_of, known_profile
+from aalearn.cli.face import face_of
 from aalearn.cli.output import count, day_and_time, moment, plain
 from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
@@ -44,7 +44,7 @@ def command(
     choice = learning.Choice(container=container, include_denied=include_denied, root=root)
     judge = learning.judge(face, base, target)
     with face.store(readonly=True) as store:
-        name = known_profile(store, profile)
+        name = learning.writable_profile(store, profile)
         accesses = store.accesses(name)
         options = learning.options(face, store, name, choice, judge.target)
         denied = learning.denied(store, name)

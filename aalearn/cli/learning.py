@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aalearn.cli.face import known_profile
 from aalearn.cli.output import count, day_and_time, moment
-from aalearn.model.errors import UsageError
-from aalearn.model.text import shown, spell
+from aalearn.model.errors import NotExpressible, UsageError
+from aalearn.model.text import plain_name, shown, spell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,21 @@ def attachment(exe: str | None) -> str | None:
         return None
     if not exe.startswith("/"):
         raise UsageError(f"--exe must be an absolute path: {shown(exe)}")
+    if not {"", ".", ".."}.isdisjoint(exe.split("/")[1:]):
+        raise UsageError(f"--exe must be a file's real path, without //, . or .. and no slash at its end: {shown(exe)}")
     return spell(exe.encode("utf-8", "surrogateescape"))
+
+
+def writable_profile(store: Store, name: str) -> bytes:
+    """Return a profile's name as the store knows it. Raises UsageError for one that is unknown or can't be written."""
+    known = known_profile(store, name)
+    try:
+        plain_name(known)
+    except NotExpressible:
+        raise UsageError(
+            f"no profile can be written for {shown(known)}: a name is made of letters, digits, . _ - and /, without .."
+        ) from None
+    return known
 
 
 def rule_text(rule: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from aalearn.cli import learning
 from aalearn.cli.completion import profile_names
-from aalearn.cli.face import Face, face_of, known_profile
+from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import count, plain
 from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
@@ -70,7 +70,7 @@ def command(
     choice = learning.Choice(container=container, include_denied=include_denied, root=root)
     judge = learning.judge(face, base, target)
     with face.store(readonly=not (decided or ask)) as store:
-        desk = _Desk(face, store, known_profile(store, profile), choice, judge)
+        desk = _Desk(face, store, learning.writable_profile(store, profile), choice, judge)
         synthesis = desk.synthesis()
         desk.record(synthesis, decided, reason)
         if ask:

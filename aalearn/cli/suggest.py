@@ -11,7 +11,7 @@ import typer
 from aalearn.cli import learning
 from aalearn.cli.completion import profile_names
 from aalearn.cli.explain import ground_document
-from aalearn.cli.face import Face, face_of, known_profile
+from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import complain as tell
 from aalearn.cli.output import count, plain
 from aalearn.model.errors import UsageError
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Examples: aalearn suggest nginx > nginx.aa  |  "
     "aalearn suggest nginx --approve 'capability sys_admin,' --reason 'it mounts its own tmpfs'"
+)
+_NO_PROGRAM = (
+    "this profile attaches to no program: give --exe PATH, or start the program under it "
+    "(aa-exec -p {name}, AppArmorProfile={name} of systemd)"
 )
 _DIFFERENCE = 20  # lines of a difference that are told; json has all
 
@@ -101,25 +105,16 @@ def command(
     _check_measuring(choice)
     judge = learning.judge(face, base, target)
     with face.store(readonly=not approve) as store:
-        name = known_profile(store, profile)
+        name = learning.writable_profile(store, profile)
         if approve:
             learning.decide(store, name, approve, "approve", reason)
         accesses = store.accesses(name)
         revisions = store.revisions(name)
         options = learning.options(face, store, name, choice, judge.target)
-    measured = choice.measured_abstractions
     last = revisions[-1] if revisions else None
-    proposal = _proposal(
-        face,
-        name,
-        accesses,
-        options,
-        judge,
-        anew=whole or container,
-        measured=measured,
-        last=last.text if last else None,
-    )
-    _present(face, name, accesses, proposal, approve or [])
+    measured, before = choice.measured_abstractions, last.text if last else None
+    proposal = _proposal(face, name, accesses, options, judge, anew=whole or container, measured=measured, last=before)
+    _present(face, name, accesses, proposal, approve or [], container=container)
     if save:
         _save(face, name, proposal, last, reason)
 
@@ -194,7 +189,15 @@ def _check_measuring(choice: learning.Choice) -> None:
         )
 
 
-def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Proposal, approved: Sequence[str]) -> None:
+def _present(
+    face: Face,
+    name: bytes,
+    accesses: Sequence[Access],
+    proposal: Proposal,
+    approved: Sequence[str],
+    *,
+    container: bool,
+) -> None:
     """Print the proposal, or the failure of its proof (exit code 1)."""
     proof = proposal.proof
     document = _document(name, accesses, proposal)
@@ -212,6 +215,8 @@ def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Prop
             face.say(f"aalearn: note: approved, but nothing that was learned needs {shown(rule)}")
     for line in proof_lines(proof, proposal):
         face.say(f"aalearn: {line}")
+    if not container and _attaches_to_nothing(proposal):
+        face.say(f"aalearn: note: {_NO_PROGRAM.format(name=shown(name))}")
     for one in proposal.abstractions:
         if one.offered:
             face.say(f"aalearn: included: {abstraction_line(one)}")
@@ -222,6 +227,15 @@ def _present(face: Face, name: bytes, accesses: Sequence[Access], proposal: Prop
             face.detail(f"aalearn: {note.level}: {note.text}")
         else:
             face.say(f"aalearn: {note.level}: {note.text}")
+
+
+def _attaches_to_nothing(proposal: Proposal) -> bool:
+    """Return whether a new profile is for no program: it has no attachment, and its name is no path."""
+    from aalearn.lifecycle.proposal import Form
+
+    profile = proposal.synthesis.document.profile
+    alone = profile.attachment is None and not profile.name.startswith("/")
+    return alone and proposal.form is Form.WHOLE and proposal.file is None
 
 
 def failure_lines(proof: Proof) -> list[str]:
@@ -275,11 +289,13 @@ def proof_lines(proof: Proof, proposal: Proposal) -> list[str]:
     if review:
         lines.append(f"{count(len(review), 'rule')} active and marked for review")
     if withheld:
-        lines.append(
-            f"{count(len(withheld), 'rule')} withheld ({counts.withheld:,} accesses stay denied): see `aalearn review`"
-        )
+        lines.append(f"{count(len(withheld), 'rule')} withheld ({_stay_denied(counts.withheld)}): see `aalearn review`")
     lines += [f"parser: {warning}" for warning in proof.warnings]
     return lines
+
+
+def _stay_denied(accesses: int) -> str:
+    return f"{count(accesses, 'access', 'accesses')} {'stays' if accesses == 1 else 'stay'} denied"
 
 
 def abstraction_line(one: Measure) -> str:

@@ -53,7 +53,9 @@ class Found:
 def find(name: bytes, base: Path, judge: Judge) -> tuple[Found | None, tuple[str, ...]]:
     """Return the profile `name` among the files of `base`, None when there is none, and a line for each unread file.
 
-    Raises PolicyError when its own file does not compile, UsageError when `base` can't be read.
+    A file that is disabled (its name stands in `base`/disable) counts only where no other defines the profile. Raises
+    PolicyError when its own file does not compile, UsageError when `base` can't be read or two files define the
+    profile.
     """
     skipped: list[str] = []
     try:
@@ -62,6 +64,7 @@ def find(name: bytes, base: Path, judge: Judge) -> tuple[Found | None, tuple[str
         return None, ()
     except OSError as error:
         raise UsageError(f"can't read the profiles of {shown(str(base))}: {error.strerror}") from None
+    found: list[tuple[Path, str, ProfileBlock]] = []
     for file in files:
         try:
             text = _read(file)
@@ -69,10 +72,25 @@ def find(name: bytes, base: Path, judge: Judge) -> tuple[Found | None, tuple[str
         except BadInput as error:
             skipped.append(f"{shown(str(file))} is left out: {error}")
             continue
-        for block in inside:
-            if _is_called(block, name, file, judge):
-                return Found(file, text, block, judge.compile(file, strict=False)), tuple(skipped)
-    return None, tuple(skipped)
+        block = next((block for block in inside if _is_called(block, name, file, judge)), None)
+        if block is not None:
+            found.append((file, text, block))
+    if not found:
+        return None, tuple(skipped)
+    file, text, block = _only(name, base, found)
+    return Found(file, text, block, judge.compile(file, strict=False)), tuple(skipped)
+
+
+def _only(name: bytes, base: Path, found: Sequence[tuple[Path, str, ProfileBlock]]) -> tuple[Path, str, ProfileBlock]:
+    """Return the one file that defines a profile, of several the one that is not disabled. Raises UsageError."""
+    enabled = (
+        found if len(found) == 1 else [one for one in found if not os.path.lexists(base / "disable" / one[0].name)]
+    )
+    if len(enabled) != 1:
+        files = " and ".join(shown(str(one[0])) for one in enabled or found)
+        hint = f"remove all but one, or disable them by links of their names in {shown(str(base / 'disable'))}"
+        raise UsageError(f"the profile {shown(name)} is defined in {files}: {hint}")
+    return enabled[0]
 
 
 def _left_over(name: str) -> bool:

@@ -88,6 +88,9 @@ class Node:
         self._aalearn("--db", self._db, "--quiet", "ingest", "--trusted", self._log)
         return self._aalearn("--db", self._db, "--output", form, "suggest", *options, "--base", self.base, name)
 
+    def call(self, *arguments: str) -> Done:
+        return self._aalearn("--db", self._db, *arguments)
+
     def check(self, file: Path) -> Done:
         return self._aalearn("--db", self._db, "check", "--base", self.base, file)
 
@@ -314,7 +317,7 @@ def test_profiles_named_by_a_path(node: Node) -> None:
     assert value(node.suggest(name="/usr/bin/app", form="json"))["form"] == "edit"
     node.file("/etc/app.conf", "r", profile="/usr/bin/{app,apps}")
     done = node.suggest(name="/usr/bin/{app,apps}")
-    assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert "not fit for a profile name" in done.err
 
 
@@ -371,3 +374,61 @@ def test_a_base_that_is_none(node: Node, aalearn: Callable[..., Done], tmp_path:
     done = aalearn("--db", f"sqlite:///{tmp_path}/x.db", "suggest", "--base", tmp_path / "none", "app")
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
+
+
+def test_two_files_that_define_the_same_profile_are_told(node: Node) -> None:
+    first, second = node.profile(TEXT % LOCAL), node.profile(TEXT % "", "zz.copy")
+    node.file("/etc/app.conf", "r")
+    done = node.suggest()
+    assert (done.code, done.out) == (2, "")
+    assert f"the profile app is defined in {first} and {second}: remove all but one, or disable" in done.err
+    (node.base / "disable").mkdir()
+    (node.base / "disable/zz.copy").symlink_to(second)
+    assert value(node.suggest(form="json"))["file"] == str(node.base / "local/usr.bin.app")
+    (node.base / "disable/usr.bin.app").symlink_to(first)
+    assert node.suggest().code == 2
+    second.unlink()
+    assert node.suggest().code == 0
+
+
+@pytest.mark.parametrize("name", ["/tmp/**", "a b", "a/../b", 'a"{}'])
+def test_a_name_that_policy_can_not_spell_is_told(node: Node, aalearn: Face, name: str) -> None:
+    node.file("/etc/app.conf", "r", profile=f"0x{name.encode().hex().upper()}")
+    for command in ("suggest", "review", "explain"):
+        node.suggest(name="nothing")
+        done = node.call(command, "--", name)
+        assert (done.code, done.out) == (2, "")
+        assert f"no profile can be written for {name}: a name is made of letters" in done.err
+
+
+def test_a_profile_that_attaches_to_nothing_is_told(node: Node) -> None:
+    node.file("/etc/app.conf", "r")
+    node.file("/etc/app.conf", "r", profile="/usr/bin/other")
+    hint = "attaches to no program: give --exe PATH, or start the program under it (aa-exec -p app, AppArmorProfile=app"
+    assert hint in node.suggest().err
+    assert hint not in node.suggest("--exe", "/usr/bin/app").err
+    assert hint not in node.suggest("--container").err
+    assert "attaches to no program" not in node.suggest(name="/usr/bin/other").err
+    node.profile(TEXT % LOCAL)
+    assert "attaches to no program" not in node.suggest("--whole").err
+    assert "attaches to no program" not in node.suggest().err
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/a//b", "/a/", "/", "/./a", "//a"])
+def test_a_program_that_is_no_plain_path_is_refused(node: Node, path: str) -> None:
+    node.file("/etc/app.conf", "r")
+    done = node.suggest("--exe", path)
+    assert (done.code, done.out) == (2, "")
+    assert f"--exe must be a file's real path, without //, . or .. and no slash at its end: {path}" in done.err
+
+
+def test_a_cache_that_can_not_be_used_is_told_in_plain_words(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    node.file("/etc/app.conf", "r")
+    done = node.suggest()
+    assert done.code == 0
+    assert f"aalearn: note: no compiled policy is cached: {tmp_path}/file/aalearn/policy: Not a directory\n" in done.err
+    assert "Errno" not in done.err
