@@ -1,12 +1,14 @@
 """What each rule risks: a tier and one sentence for a person (generalise-and-risk §5 and §6).
 
-Tier 1 needs a person's approval by name, tier 2 is red, tier 3 amber, tier 4 common; 0 is none of note. The table of
-capabilities stands in `grammars/risk.toml`; a rule kind's own risks stand in one function each, registered by kind.
+Tier 1 needs a person's approval by name, tier 2 is red, tier 3 amber, tier 4 common; 0 is none of note. The tables of
+capabilities and of paths stand in `grammars/risk.toml`; a rule kind's own risks stand in one function each, by kind.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from re import DOTALL, VERBOSE
+from re import Pattern as RegularExpression
 from re import compile as regex
 
 from aalearn.learn.sensitive import bin_or_lib, credential, never
@@ -35,24 +37,11 @@ class Risk:
 
 
 NONE = Risk()
-_SOCKETS = regex(
-    rb"(?:/var)?/run/(?:.*/)?(?:docker|containerd|crio|podman|dockershim|cri-dockerd|buildkitd|runc|lxd|libvirt)[^/]*\.sock(?:et)?",
+# On the never list, but every program may read them: the loader's list, public certificates, the kernel's tunables.
+_PUBLIC = regex(
+    rb"/etc/ld\.so\.preload|/etc/ssl/certs/.*|/etc/pki/.*/certs/.*|/usr/.*|/proc/sys/.*|.*/(?:ca|cacert|cert|chain|fullchain|ca-bundle)\.pem",
     DOTALL,
 )
-_REDIRECTED = regex(
-    rb"/proc/sys/kernel/(?:core_pattern|modprobe)|/proc/(?:sysrq-trigger|kcore)|/proc/(?:.*/)?mem"
-    rb"|/dev/(?:mem|kmem|port|[shv]d[a-z][^/]*|nvme[0-9][^/]*|dm-[0-9]+)",
-    DOTALL,
-)
-_SELF = regex(rb"/proc/(?:[0-9]+|self|thread-self)/(?:task/[0-9]+/)?(?:exe|fd(?:info)?/.*)", DOTALL)
-_CGROUP = regex(rb"/sys/fs/cgroup(?:/.*)?|(?:.*/)?release_agent", DOTALL)
-_MEMORY = regex(rb"/proc/(?:.*/)?(?:environ|maps)", DOTALL)
-_GUARDED = regex(
-    rb"/etc/(?:cron|ld\.so\.preload|sudoers|passwd|group|shadow|gshadow|ssh/|pam\.d/|systemd/|apparmor)[^/]*(?:/.*)?"
-    rb"|/root/.*|/boot/.*|/proc/sys/.*|/sys/.*|/home/[^/]+/\..*",
-    DOTALL,
-)
-_TOKEN = regex(rb"(?:/var)?/run/secrets/.*", DOTALL)
 # Reading these tells nothing about a program: what every dynamically linked program needs.
 _SYSTEM_READ = regex(
     rb"""/(?:usr/)?(?:local/)?(?:lib|lib32|lib64|libx32)(?:/.*)? | /usr/(?:local/)?share/(?:.*)?
@@ -84,34 +73,31 @@ def file_risk(rule: FileRule, paths: tuple[bytes, ...]) -> Risk:
 
 def _file_risks(rule: FileRule, path: bytes) -> list[Risk]:
     writes = bool(rule.perms & {"w", "a"})
-    found: list[Risk] = []
+    uses = {"any", *(["write"] if writes else []), *(["run"] if rule.exec or "m" in rule.perms else [])}
+    found = _named(path, frozenset(uses))
     if writes and bin_or_lib(path):
         found.append(Risk(1, "it writes into a folder of programs or libraries: drop and run"))
-    if _SOCKETS.fullmatch(path):
-        found.append(Risk(1, "it reaches a container runtime's socket, which gives root on the host"))
-    if writes and path.startswith(b"/var/lib/kubelet/"):
-        found.append(Risk(1, "it writes kubelet's own tree, which gives root on the host"))
-    if _REDIRECTED.fullmatch(path) and (writes or not path.startswith(b"/proc/sys/")):
-        found.append(
-            Risk(1, "it reaches kernel or raw memory or devices (as in CVE-2025-31133, CVE-2025-52565, CVE-2025-52881)")
-        )
-    if writes and _CGROUP.fullmatch(path):
-        found.append(Risk(1, "it writes control groups, which can run a program on the host (CVE-2022-0492)"))
-    if writes and _SELF.fullmatch(path):
-        found.append(Risk(1, "it writes through /proc to a program or an open file (CVE-2019-5736, CVE-2024-21626)"))
-    if writes and path.startswith(b"/sys/kernel/security/apparmor/"):
-        found.append(Risk(1, "it loads AppArmor policy"))
-    if _TOKEN.fullmatch(path):
-        found.append(
-            Risk(2, "it reads a mounted secret such as a service account's token: right only where that is meant")
-        )
-    elif credential(path):
+    if credential(path):
         found.append(Risk(2, "it reaches credentials (password hashes, private keys)"))
-    if writes and not found and _GUARDED.fullmatch(path):
-        found.append(Risk(2, "it writes what belongs to the system's administration"))
-    if not found and _MEMORY.fullmatch(path):
-        found.append(Risk(3, "it reads a process's environment or memory map, which can hold secrets"))
-    return found
+    if not found and never(path) and (writes or not _PUBLIC.fullmatch(path)):
+        what = "a socket, key, device or setting that reaches beyond the program"
+        found.append(Risk(2, f"it writes {what}") if writes else Risk(3, f"it reads {what}"))
+    return [min(found, key=lambda risk: risk.tier)] if found else []
+
+
+def _named(path: bytes, uses: frozenset[str]) -> list[Risk]:
+    """Return the table's risks of one path for those uses ("any", "write", "run"), in its order."""
+    spelled = path.removeprefix(b"/var") if path.startswith(b"/var/run/") else path
+    return [risk for when, pattern, risk in _table() if when in uses and pattern.fullmatch(spelled)]
+
+
+@cache
+def _table() -> tuple[tuple[str, RegularExpression[bytes], Risk], ...]:
+    """Return the rows of `path` in `grammars/risk.toml`."""
+    return tuple(
+        (row["when"], regex(row["path"].encode(), VERBOSE | DOTALL), Risk(row["tier"], row["why"]))
+        for row in words("risk")["path"]
+    )
 
 
 def written_folder(rule: Rule) -> bytes | None:
@@ -270,6 +256,10 @@ def _io_uring(rule: Rule) -> Risk:
 
 def _link(rule: Rule) -> Risk:
     assert isinstance(rule, LinkRule)
+    if rule.name.is_literal:
+        named = min(_named(rule.name.literal_bytes, frozenset({"write"})), default=NONE, key=lambda risk: risk.tier)
+        if named.tier == 1:
+            return named
     for path in (rule.name, rule.target):
         if path.is_literal and (credential(path.literal_bytes) or bin_or_lib(path.literal_bytes)):
             return Risk(2, "it makes a second name for a credential or a program")

@@ -11,18 +11,19 @@ import re
 _NEVER = re.compile(
     rb"""
     /etc/(?: shadow | gshadow | sudoers | cron | ld\.so\.preload )[^/]* (?:/.*)?
-  | /etc/(?: ssh | kubernetes | ssl/private ) (?:/.*)?
+  | /etc/(?: ssh | kubernetes | ssl/private | wireguard | letsencrypt/(?: archive | keys | live ) ) (?:/.*)?
   | /root (?:/.*)?
   | /home/[^/]+/\..*
-  | (?:/var)?/run/secrets (?:/.*)?
+  | (?:/var)?/run/(?: secrets | credentials ) (?:/.*)?
+  | /var/backups/[^/]*shadow[^/]*
   | (?:/var)?/run/.*\.sock(?:et)? | (?:/var)?/run/(?:.*/)?(?: dbus/.* | bus | dbus-[^/]* )
   | /proc/sys (?:/.*)?
   | /proc/(?:.*/)?(?: mem | environ | maps )
   | /proc/(?: sysrq-trigger | kcore )
-  | /dev/(?: mem | kmem | port | kmsg | core | [shv]d[a-z][^/]* | nvme[^/]* | dm-[^/]* | mmcblk[^/]* | loop[^/]*
+  | /dev/(?: mem | kmem | port | kmsg | core | (?:[shv]|xv)d[a-z][^/]* | nvme[^/]* | dm-[^/]* | mmcblk[^/]* | loop[^/]*
           | md[^/]* | mapper/.* | disk/.* | block/.* | raw/.* | bsg/.* | sg[0-9]+ | sr[0-9]+ )
   | /boot (?:/.*)?
-  | .*/(?: [^/]*\.key | [^/]*\.pem | \.ht[^/]* )/?
+  | .*/(?: [^/]*\.(?: key | pem | keytab | nmconnection ) | \.ht[^/]* )/?
   | .*/\.\. (?:/.*)?
     """,
     re.VERBOSE | re.DOTALL,
@@ -38,7 +39,9 @@ _CREDENTIAL = re.compile(
     /etc/(?: shadow | gshadow )-? | /etc/sudoers (?:\.d/.*)? | /etc/ssl/private/.* | /etc/kubernetes/.*\.(?:key|conf)
   | /etc/ssh/ssh_host_[^/]*_key | (?:/root|/home/[^/]+)/\.(?:ssh|gnupg|aws|kube|docker)/.*
   | (?:/var)?/run/secrets/.*
-  | .*\.key | .*/\.ht[^/]*
+  | /etc/wireguard/.* | /etc/letsencrypt/(?:.*/)?privkey[^/]*\.pem | /var/backups/[^/]*shadow[^/]*
+  | (?:/var)?/run/credentials/.*
+  | .*/[^/]*(?:priv|key)[^/]*\.pem | .*\.(?: key | keytab | nmconnection ) | .*/\.ht[^/]*
     """,
     re.VERBOSE | re.DOTALL,
 )

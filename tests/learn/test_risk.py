@@ -70,3 +70,135 @@ def test_a_change_to_what_is_unconfined_in_any_namespace_is_an_escape(name: str,
 )
 def test_a_rule_for_any_peer_is_withheld(operation: str, fields: dict[str, str], tier: int) -> None:
     assert risk(operation, **fields).tier == tier
+
+
+TAKEOVER = [
+    "/etc/systemd/system/x.service",
+    "/lib/systemd/system/x.service",
+    "/run/systemd/system/x.service",
+    "/etc/init.d/x",
+    "/etc/rc.local",
+    "/etc/profile",
+    "/etc/profile.d/x.sh",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d/x.conf",
+    "/etc/ld.so.preload",
+    "/etc/modprobe.d/x.conf",
+    "/etc/modules",
+    "/etc/modules-load.d/x.conf",
+    "/etc/udev/rules.d/x.rules",
+    "/etc/polkit-1/rules.d/x",
+    "/etc/dbus-1/system.d/x.conf",
+    "/etc/environment",
+    "/etc/subuid",
+    "/etc/subgid",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/sudoers",
+    "/etc/sudoers.d/x",
+    "/etc/pam.d/su",
+    "/etc/security/limits.conf",
+    "/etc/apparmor.d/x",
+    "/etc/apt/sources.list",
+    "/etc/crontab",
+    "/etc/cron.d/x",
+    "/var/spool/cron/crontabs/root",
+    "/root/.bashrc",
+    "/home/ann/.bashrc",
+    "/home/ann/.profile",
+    "/home/ann/.ssh/authorized_keys",
+    "/home/ann/.config/autostart/x.desktop",
+]
+RAW = [
+    "/dev/mmcblk0p1",
+    "/dev/xvda1",
+    "/dev/vda",
+    "/dev/nvme0n1p1",
+    "/dev/loop0",
+    "/dev/dm-0",
+    "/dev/md0",
+    "/dev/mapper/control",
+    "/dev/kmsg",
+    "/run/systemd/private",
+    "/run/snapd.socket",
+    "/run/docker.sock",
+    "/var/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/podman/podman.sock",
+]
+SECRETS = [
+    "/etc/letsencrypt/live/x/privkey.pem",
+    "/etc/letsencrypt/archive/x/privkey1.pem",
+    "/srv/private-x.pem",
+    "/srv/a_key.pem",
+    "/etc/krb5.keytab",
+    "/etc/wireguard/wg0.conf",
+    "/etc/NetworkManager/system-connections/x.nmconnection",
+    "/run/credentials/x/y",
+    "/var/backups/shadow.bak",
+    "/root/.bash_history",
+    "/root/app/.env",
+    "/root/.aws/credentials",
+    "/home/ann/.bash_history",
+    "/srv/app/secrets/db",
+    "/srv/app/token",
+    "/srv/app/credentials.json",
+    "/srv/private/x",
+    "/run/dbus/system_bus_socket",
+    "/var/run/dbus/system_bus_socket",
+]
+ORDINARY = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/certs/x.pem",
+    "/proc/sys/vm/overcommit_memory",
+    "/etc/passwd",
+    "/proc/sys/net/core/somaxconn",
+    "/proc/sys/kernel/ngroups_max",
+    "/proc/sys/kernel/pid_max",
+    "/proc/sys/fs/nr_open",
+    "/proc/sys/kernel/core_pattern",
+    "/usr/lib/python3/secrets.py",
+    "/usr/lib/python3.11/__pycache__/token.cpython-311.pyc",
+    "/usr/lib/python3/dist-packages/certifi/cacert.pem",
+    "/etc/profile",
+    "/etc/ld.so.cache",
+    "/etc/systemd/x.conf",
+    "/dev/null",
+    "/etc/ld.so.preload",
+    "/srv/app/tokenizer/x",
+    "/var/lib/private/x/state",
+    "/tmp/x",
+]
+
+
+@pytest.mark.parametrize(
+    ("mask", "tier", "paths"),
+    [
+        ("w", 1, TAKEOVER),
+        ("wc", 1, RAW),
+        ("r", 1, RAW),
+        ("r", 2, SECRETS),
+        ("m", 2, ["/tmp/x.so", "/var/tmp/x", "/dev/shm/x", "/run/user/1000/x", "/home/ann/x.so"]),
+        ("w", 2, ["/run/x.sock", "/srv/x.pem", "/proc/sys/vm/overcommit_memory", "/root/x", "/boot/x"]),
+        ("r", 3, ["/run/x.sock", "/srv/x.pem", "/boot/x", "/root/x", "/etc/ssh/sshd_config", "/proc/1/maps"]),
+        ("r", 0, ORDINARY),
+        ("m", 0, ["/usr/lib/x.so", "/srv/x.so"]),
+    ],
+)
+def test_paths(mask: str, tier: int, paths: list[str]) -> None:
+    found = {path: risk("open", name=path, denied_mask=mask) for path in paths}
+    assert {path: one for path, one in found.items() if one.tier != tier} == {}
+    assert all(one.why for one in found.values() if tier)
+
+
+def test_what_runs_from_where_anyone_writes_is_red() -> None:
+    for name in ("/tmp/x", "/dev/shm/x", "/home/ann/bin/x"):
+        found = risk("exec", name=name, denied_mask="x", target=f"p//null-{name}")
+        assert (found.tier, "drop and run" in found.why) == (2, True)
+
+
+def test_a_second_name_in_a_place_that_takes_over_is_a_write_there() -> None:
+    assert risk("link", name="/etc/cron.d/x", target="/srv/x", denied_mask="l").tier == 1
