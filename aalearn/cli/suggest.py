@@ -46,39 +46,44 @@ class Abstractions(StrEnum):
     MEASURED = "measured"
 
 
+_Complain = Annotated[bool, typer.Option("--complain", help="Write the profile in complain mode.")]
+_Whole = Annotated[bool, typer.Option("--whole", help="A whole new text, even where the profile exists on disk.")]
+_All = Annotated[bool, typer.Option("--all", help="Make all of it active, also what waits for review or is withheld.")]
+_Accepted = Annotated[bool, typer.Option("--accepted", help="Leave out all that waits for review.")]
+_Approve = Annotated[
+    list[str] | None,
+    typer.Option("--approve", metavar="RULE", help="Approve a withheld rule by its text, with --reason."),
+]
+_Save = Annotated[
+    bool, typer.Option("--save", help="Keep the text with its proof as a revision (see `aalearn history`).")
+]
+_Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why rules are approved or a revision is saved: recorded.")
+]
+_Exe = Annotated[str | None, typer.Option("--exe", metavar="PATH", help="The program that the profile attaches to.")]
+_Abstractions = Annotated[
+    Abstractions,
+    typer.Option(
+        "--abstractions",
+        help="Include none, or those that save more rules than the files cost that they open (needs --root).",
+    ),
+]
+
+
 def command(
     context: typer.Context,
     profile: Annotated[
         str, typer.Argument(metavar="PROFILE", help="The profile.", autocompletion=profile_names, show_default=False)
     ],
-    complain: Annotated[bool, typer.Option("--complain", help="Write the profile in complain mode.")] = False,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="A whole new text, even where the profile exists on disk.")
-    ] = False,
-    all_active: Annotated[
-        bool, typer.Option("--all", help="Make all of it active, also what waits for review or is withheld.")
-    ] = False,
-    accepted: Annotated[bool, typer.Option("--accepted", help="Leave out all that waits for review.")] = False,
-    approve: Annotated[
-        list[str] | None,
-        typer.Option("--approve", metavar="RULE", help="Approve a withheld rule by its text, with --reason."),
-    ] = None,
-    save: Annotated[
-        bool, typer.Option("--save", help="Keep the text with its proof as a revision (see `aalearn history`).")
-    ] = False,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why rules are approved or a revision is saved: recorded.")
-    ] = "",
-    exe: Annotated[
-        str | None, typer.Option("--exe", metavar="PATH", help="The program that the profile attaches to.")
-    ] = None,
-    abstractions: Annotated[
-        Abstractions,
-        typer.Option(
-            "--abstractions",
-            help="Include none, or those that save more rules than the files cost that they open (needs --root).",
-        ),
-    ] = Abstractions.NONE,
+    complain: _Complain = False,
+    whole: _Whole = False,
+    all_active: _All = False,
+    accepted: _Accepted = False,
+    approve: _Approve = None,
+    save: _Save = False,
+    reason: _Reason = "",
+    exe: _Exe = None,
+    abstractions: _Abstractions = Abstractions.NONE,
     include_denied: learning.IncludeDenied = False,
     container: learning.Container = False,
     root: learning.Root = None,

@@ -161,7 +161,10 @@ def _header(judged: Sequence[Judged], gathered: Gathered, options: Options) -> t
     first, last = min(access.first for access in accesses), max(access.last for access in accesses)
     runs = max(len(gathered.runs), max(access.run_count for access in accesses))
     times = f", {_day(first)} to {_day(last)}" if last > 0 else ""
-    lines = [f"Learned by aalearn from {events} events of {runs} {'run' if runs == 1 else 'runs'}{times}."]
+    lines = [
+        f"Learned by aalearn from {events} {'event' if events == 1 else 'events'} of "
+        f"{runs} {'run' if runs == 1 else 'runs'}{times}."
+    ]
     if unconfirmed(gathered, options):
         lines.append("No rule has been seen in a second run yet: all of it waits for a further run or a person.")
     elif any(SINGLE in rule.reasons and rule.state is not None for rule in judged):

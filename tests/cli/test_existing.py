@@ -318,7 +318,7 @@ def test_profiles_named_by_a_path(node: Node) -> None:
     node.file("/etc/app.conf", "r", profile="/usr/bin/{app,apps}")
     done = node.suggest(name="/usr/bin/{app,apps}")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    assert "not fit for a profile name" in done.err
+    assert "no profile can be written for /usr/bin/{app,apps}" in done.err
 
 
 def test_an_attachment_by_variables_is_asked_for(node: Node) -> None:
@@ -432,3 +432,10 @@ def test_a_cache_that_can_not_be_used_is_told_in_plain_words(
     assert done.code == 0
     assert f"aalearn: note: no compiled policy is cached: {tmp_path}/file/aalearn/policy: Not a directory\n" in done.err
     assert "Errno" not in done.err
+
+
+def test_one_is_told_as_one(node: Node) -> None:
+    node.event("capable", **{"class": "cap"}, capability="2", capname="dac_read_search")
+    done = node.suggest()
+    assert "# Learned by aalearn from 1 event of 1 run, " in done.out
+    assert "1 rule withheld (1 access stays denied): see `aalearn review`" in done.err
