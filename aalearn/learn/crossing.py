@@ -65,10 +65,22 @@ def crosses(pattern: Pattern, letters: frozenset[str]) -> bool:
         start, other = pattern.literal_bytes, guarded.pattern.literal_bytes
         if not (start.startswith(other) or other.startswith(start)):
             continue
+        if not _ends_meet(_end(pattern), _end(guarded.pattern)):
+            continue
         mine = mine or _nfa(pattern)
         if _meet(*mine, guarded.nfa, guarded.last):
             return True
     return False
+
+
+def _end(pattern: Pattern) -> bytes:
+    """Return the bytes that every path of `pattern` ends in."""
+    last = pattern.tokens[-1] if pattern.tokens else None
+    return last.value if isinstance(last, Literal) else b""
+
+
+def _ends_meet(one: bytes, other: bytes) -> bool:
+    return one.endswith(other) or other.endswith(one)
 
 
 def _meet(one: Nfa, last: int, other: Nfa, end_of_other: int) -> bool:

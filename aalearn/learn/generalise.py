@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aalearn.learn.crossing import crosses
 from aalearn.learn.fanout import fans
 from aalearn.learn.options import Options
-from aalearn.learn.places import data_roots, kept_literal, process_files, share_homes, typed_process
+from aalearn.learn.places import data_roots, kept_literal, overlong, process_files, share_homes, typed_process
 from aalearn.learn.population import Population
 from aalearn.learn.recognise import Segment, joined, literal, segments
 from aalearn.learn.shapes import Family, Style, families, styles
@@ -99,7 +99,7 @@ class _Maker:
         self.roots = {write: self._tree(letters, write) for letters, write in _CLASSES}
 
     def _literal(self, path: bytes, write: bool) -> bool:
-        return path not in self.typed and kept_literal(path, write, self.options.host_agent)
+        return overlong(path) or (path not in self.typed and kept_literal(path, write, self.options.host_agent))
 
     def _tree(self, letters: frozenset[str], write: bool) -> Node:
         """Return the tree of what may be generalised, for the given letters."""

@@ -11,11 +11,19 @@ from aalearn.model.pattern import Star, Var
 
 _PROCESS = re.compile(rb"/proc/([0-9]+)(?:/task/[0-9]+)?/(?:mem|environ|maps)")
 _KUBELET = b"/var/lib/kubelet/"
+LONGEST, DEEPEST = 1024, 40  # bytes and segments of a path that is generalised
 
 
 def kept_literal(path: bytes, write: bool, host_agent: bool) -> bool:
     """Return whether nothing may generalise `path`: the never-across list, and kubelet's tree but for host agents."""
     return never(path, write) or (path.startswith(_KUBELET) and not host_agent)
+
+
+def overlong(path: bytes) -> bool:
+    """Return whether `path` is too long or too deep to look for what it has in common with others: no program needs
+    such names, but one can make them to stop learning.
+    """
+    return len(path) > LONGEST or path.count(b"/") > DEEPEST
 
 
 def process_files(path: bytes) -> bool:
