@@ -57,10 +57,11 @@ class Common:
 
     def __init__(self, shape: "Shape", values: Values) -> None:
         self.verdict, self.operation, self.named = shape.verdict, shape.operation, shape.named
-        self.profile = values[0]
         self.pairs: Fields = tuple(zip(shape.keys, values[1:], strict=False))
+        self.profile = _in_namespace(values[0], dict(self.pairs).get("namespace", b""))
         chance = shape.chance(self.pairs)
-        kept = (pair for pair in self.pairs if pair[0] not in WHO_FIELDS and pair[0] not in _WORDS.volatile)
+        left = {*WHO_FIELDS, *_WORDS.volatile, "namespace"}
+        kept = (pair for pair in self.pairs if pair[0] not in left)
         self.needed: Fields = tuple(pair for pair in kept if pair[0] not in chance)
         self.place = sum(key < "name" for key, _ in self.needed)
         said = dict(self.pairs)
@@ -201,6 +202,16 @@ class Shape:
 
 Commons = dict[tuple[Shape, Values], Common]
 MOST_COMMONS = 10_000
+
+
+def _in_namespace(profile: bytes, namespace: bytes) -> bytes:
+    """Return the subject as AppArmor spells it from the root: namespace="root//a" profile="p" is `:a:p`.
+
+    A container's profile is not the host's of the same name. Source: kernel security/apparmor, audit.c (audit_pre) and
+    label.c.
+    """
+    inner = namespace.removeprefix(b"root//") if namespace != b"root" else b""
+    return b":" + inner + b":" + profile if inner and profile and not profile.startswith((b":", b"//")) else profile
 
 
 def _ephemeral(port: bytes) -> bool:

@@ -35,14 +35,16 @@ HERE: Context = ()
 def context(profile: bytes, label: bytes) -> Context | None:
     """Return the context of `label` below `profile`, or None when the label is not the profile's own.
 
-    Of a stack the member that is `profile` (or below it) counts. Namespaces are not compared: one log, one node.
+    Of a stack the member that is `profile` (or below it) counts. A profile of
+    a namespace is named with it (`:ns:p`): it is another one than `p`.
     """
     parsed = Label.parse(label)
     for member in (parsed, *parsed.stacked):
-        if member.base == profile:
+        base = bytes(Label(member.base, (), member.namespace))
+        if base == profile:
             return tuple(_null(name) for name in member.nulls)
-        if member.base.startswith(profile + b"//"):
-            inner = member.base[len(profile) + 2 :].split(b"//")
+        if base.startswith(profile + b"//"):
+            inner = base[len(profile) + 2 :].split(b"//")
             return (*(Step(Way.INNER, name) for name in inner), *(_null(name) for name in member.nulls))
     return None
 

@@ -364,8 +364,8 @@ TABLE = [
         '"ALLOWED" operation="open" class="file" namespace="root//ns1" profile="inns" name="/a" pid=4 comm="c" '
         'requested_mask="r" denied_mask="r" fsuid=0 ouid=0',
         "open",
-        "inns",
-        {"class": "file", "namespace": "root//ns1", "name": "/a", "requested_mask": "r", "denied_mask": "r"},
+        ":ns1:inns",
+        {"class": "file", "name": "/a", "requested_mask": "r", "denied_mask": "r"},
         True,
     ),
     (

@@ -15,6 +15,7 @@ from aalearn.grammar.lines import COMPANION, Aside, Lines, Sighting
 from aalearn.grammar.records import trail
 from aalearn.grammar.shapes import Shape
 from aalearn.grammar.words import record_words
+from aalearn.store.codec import group
 from tests.grammar.making import HOSTILE, WRAPS, Wrap, abstract, bodies, names, untrusted
 
 REAL = Path(__file__).resolve().parent.parent / "data" / "records" / "real.log"
@@ -353,3 +354,22 @@ def test_a_bus_daemon_tells_of_the_bus_only(body: bytes) -> None:
             got = reader.read(line)
             assert isinstance(got, Aside)
             assert got.kind == "forged", line
+
+
+@pytest.mark.parametrize(
+    ("namespace", "profile"),
+    [
+        (b"", b"nginx"),
+        (b' namespace="root"', b"nginx"),
+        (b' namespace="root//lxd-c1"', b":lxd-c1:nginx"),
+        (b' namespace="root//a//b"', b":a//b:nginx"),
+        (b' namespace="other"', b":other:nginx"),
+    ],
+)
+def test_a_namespace_is_part_of_the_profile(namespace: bytes, profile: bytes) -> None:
+    line = AVC + FILE.replace(b' profile="p"', namespace + b' profile="nginx"')
+    for seen in (Lines().read(line), agree(line)):
+        assert isinstance(seen, Sighting)
+        need = seen.entry.need
+        assert (need.profile, seen.entry.event.profile, need.get("namespace")) == (profile, profile, None)
+        assert group(need.profile + b"//null-/bin/sh") == profile
