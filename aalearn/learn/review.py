@@ -17,7 +17,8 @@ from aalearn.learn.sensitive import credential
 from aalearn.learn.transitions import Plan
 from aalearn.model.profile import State
 from aalearn.model.text import shown
-from aalearn.rules.base import Rule
+from aalearn.rules.base import Level, Rule
+from aalearn.rules.change_profile import ChangeProfileRule
 from aalearn.rules.file import FileRule
 
 SINGLE = "only one run needed it"
@@ -57,10 +58,34 @@ def judge(gathered: Gathered, decided: Plan, options: Options) -> list[Judged]:
         block = gathered.blocks[name]
         made = drafts(block, gathered.items, decided, options)
         runnable = _Runnable(block, made)
-        judged += [
+        mine = [
             _judge(name, draft, gathered, runnable, decisions.get(draft.rule.text(), {}), options) for draft in made
         ]
+        judged += without_conflicts(mine, gathered, options)
     return judged
+
+
+def without_conflicts(judged: Sequence[Judged], gathered: Gathered, options: Options) -> list[Judged]:
+    """Return the rules of a block with those changes of profile withheld that would undo one of its file rules.
+
+    The compiler keeps both in one automaton: where a file rule matches the very path that is also the name of the
+    profile to change to, apparmor_parser 3.0.8 drops the file's permissions. No decision of a person mends that.
+    """
+    standing = (State.ACTIVE, State.REVIEW)
+    files = [one.rule for one in judged if isinstance(one.rule, FileRule) and one.state in standing]
+    found: list[Judged] = []
+    for one in judged:
+        hit = None
+        if isinstance(one.rule, ChangeProfileRule) and one.state in standing and one.rule.target.is_literal:
+            name = one.rule.target.literal_bytes
+            hit = next((file for file in files if file.pattern.matches(name)), None)
+        if hit is not None:
+            reason = f"the compiler would drop the file rule for this path: {hit.text()}"
+            gathered.note(Level.UNSUPPORTED, f"{one.rule.text()} is withheld: {reason}", one.draft.events)
+            state = None if options.mode is Mode.ACCEPTED else State.WITHHELD
+            one = replace(one, reasons=(*one.reasons, reason), state=state)
+        found.append(one)
+    return found
 
 
 class _Runnable:
