@@ -87,12 +87,13 @@ class Common:
 class Shape:
     """One shape of body: the extractor and all that its keys alone say.
 
-    `keys` are those of the values but subject, pid, operation and name; `named` is True where there is a name.
+    `keys` are those of the values but subject, pid, operation and name; `named` is True where there is a name,
+    `subjected` where there is a subject (which must not be empty).
     """
 
     __slots__ = (
         "_decoders", "_foreign", "_groups", "_local", "_name", "_name_decoder", "_pid", "complete", "keys",
-        "named", "operation", "pattern", "quoted", "sound", "torn", "verdict",
+        "named", "operation", "pattern", "quoted", "sound", "subjected", "torn", "verdict",
     )  # fmt: skip
 
     def __init__(self, tokens: Sequence[Token], quoted: bool) -> None:
@@ -113,6 +114,7 @@ class Shape:
         self._pid = index[pid.group] if pid else 0
         named = {key: pair for key, pair in named.items() if pair.value.terminal is not bodies.NULL}
         subject = next((named.pop(key) for key in _WORDS.subject if key in named), None)
+        self.subjected = subject is not None
         name = named.pop("name", None)
         self.named = name is not None
         self._name = index[name.group if name else "none"]

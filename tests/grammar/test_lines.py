@@ -373,3 +373,12 @@ def test_a_namespace_is_part_of_the_profile(namespace: bytes, profile: bytes) ->
         need = seen.entry.need
         assert (need.profile, seen.entry.event.profile, need.get("namespace")) == (profile, profile, None)
         assert group(need.profile + b"//null-/bin/sh") == profile
+
+
+def test_an_empty_subject_is_malformed() -> None:
+    reader = Lines()
+    reader.read(AVC + FILE)  # the shape is known
+    for lines in (reader, reader, Lines()):
+        got = lines.read(AVC + FILE.replace(b'profile="p"', b'profile=""'))
+        assert isinstance(got, Aside)
+        assert got.kind == "malformed"
