@@ -43,6 +43,7 @@ class Gathered:
     notes: dict[Note, int] = field(default_factory=dict)
     through_null: bool = False  # children were learned through `//null-`: most classes were not logged
     runs: frozenset[int] = frozenset()
+    partial: set[int] = field(default_factory=set)  # items whose records asked for more than is known
     trusted: bool = False  # some access came from a source that no program can forge
 
     def block(self, name: str) -> Block:
@@ -127,6 +128,8 @@ def _place(name: bytes, item: Item, block: str, decided: Plan, options: Options,
         text = f"{note.text}: {_told(event)}" if unsaid else note.text
         found.note(Level(note.level), text, item.access.count)
     if outcome.rules:
+        if any(note.level is Level.UNSUPPORTED for note in outcome.notes):
+            found.partial.add(item.at)
         found.replays.append(Replay(item.at, block, event, outcome.rules))
     mirror = _mirror(name, item, event, decided)
     if mirror is not None:

@@ -168,6 +168,8 @@ def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered
         reasons.append("it opens a whole folder, because the program alone seems to own it: confirm")
     if draft.squeezed:
         reasons.append("there were too many rules to compile, so this one stands for many names")
+    if not gathered.partial.isdisjoint(draft.items):
+        reasons.append("a record that asks for it asks for more that is not known (see the notes)")
     if draft.flood:
         reasons.append("one run brought too many new names into one folder: a flood")
     frequent = draft.rule.kind != "capability"  # the kernel logs each of those only once a CPU: counts mean nothing

@@ -219,3 +219,12 @@ def test_states_in_the_document_match_the_lists() -> None:
     states = [line.state for line in found.document.profile.lines]
     assert states.count(State.REVIEW) == len(found.review)
     assert states.count(State.WITHHELD) == len(found.withheld)
+
+
+def test_what_was_only_partly_understood_waits_for_a_person() -> None:
+    made = Made()
+    made.file("/etc/strange", "rQ")
+    made.file("/etc/plain", "r")
+    found = learn(made.all)
+    assert [(waiting.rule, waiting.active) for waiting in found.review] == [("/etc/strange r,", True)]
+    assert "more that is not known" in found.review[0].reasons[0]
