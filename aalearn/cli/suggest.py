@@ -117,8 +117,7 @@ def command(
         revisions = store.revisions(name)
         options = learning.options(face, store, name, choice, judge.target)
     last = revisions[-1] if revisions else None
-    measured, before = choice.measured_abstractions, last.text if last else None
-    proposal = _proposal(face, name, accesses, options, judge, anew=whole or container, measured=measured, last=before)
+    proposal = _proposal(face, name, accesses, options, judge, choice, last, anew=whole or container)
     _present(face, name, accesses, proposal, approve or [], container=container)
     if save:
         _save(face, name, proposal, last, reason)
@@ -130,15 +129,16 @@ def _proposal(
     accesses: Sequence[Access],
     options: Options,
     judge: Judge,
+    choice: learning.Choice,
+    previous: Revision | None,
     *,
     anew: bool,
-    measured: bool,
-    last: str | None,
 ) -> Proposal:
     """Return what to propose: for a profile that exists on disk what it lacks, unless it shall be written anew.
 
-    `last` is the text of the last revision: what a new text is compared with where nothing is on disk.
+    `previous` is the last revision: what a new text is compared with where nothing is on disk.
     """
+    measured, last = choice.measured_abstractions, previous.text if previous else None
     from aalearn.lifecycle.existing import again, find, missing
     from aalearn.lifecycle.proposal import whole
 
