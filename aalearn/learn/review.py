@@ -12,6 +12,7 @@ from aalearn.learn.evidence import Item
 from aalearn.learn.gather import Gathered
 from aalearn.learn.lines import Draft, drafts
 from aalearn.learn.options import Action, Decision, Mode, Options
+from aalearn.learn.places import overlong
 from aalearn.learn.risk import NONE, Risk, assess
 from aalearn.learn.sensitive import credential
 from aalearn.learn.transitions import Plan
@@ -157,7 +158,8 @@ def _state(draft: Draft, risk: Risk, options: Options) -> State | None:
     if options.mode is Mode.ALL:
         return State.REVIEW
     alone = draft.support < options.quorum.runs and any(credential(path) for path in draft.paths)
-    return State.WITHHELD if risk.tier == 1 or alone or draft.proposed or draft.root else State.REVIEW
+    heavy = any(map(overlong, draft.paths))
+    return State.WITHHELD if risk.tier == 1 or alone or heavy or draft.proposed or draft.root else State.REVIEW
 
 
 def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered, options: Options) -> tuple[str, ...]:
@@ -170,6 +172,8 @@ def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered
         reasons.append("there were too many rules to compile, so this one stands for many names")
     if not gathered.partial.isdisjoint(draft.items):
         reasons.append("a record that asks for it asks for more that is not known (see the notes)")
+    if any(map(overlong, draft.paths)):
+        reasons.append("so long or deep a name can stop the compiler: confirm that it is meant")
     if draft.flood:
         reasons.append("one run brought too many new names into one folder: a flood")
     frequent = draft.rule.kind != "capability"  # the kernel logs each of those only once a CPU: counts mean nothing
