@@ -16,6 +16,7 @@ from aalearn.grammar.words import record_words
 from aalearn.model.event import WHO_FIELDS, Event, Verdict
 
 _WORDS = record_words()
+_NOT_NEEDED = WHO_FIELDS | _WORDS.volatile | {"namespace"}  # the last is in the profile's name
 Values = tuple[bytes, ...]
 Fields = tuple[tuple[str, bytes], ...]
 
@@ -60,8 +61,7 @@ class Common:
         self.pairs: Fields = tuple(zip(shape.keys, values[1:], strict=False))
         self.profile = _in_namespace(values[0], dict(self.pairs).get("namespace", b""))
         chance = shape.chance(self.pairs)
-        left = {*WHO_FIELDS, *_WORDS.volatile, "namespace"}
-        kept = (pair for pair in self.pairs if pair[0] not in left)
+        kept = (pair for pair in self.pairs if pair[0] not in _NOT_NEEDED)
         self.needed: Fields = tuple(pair for pair in kept if pair[0] not in chance)
         self.place = sum(key < "name" for key, _ in self.needed)
         said = dict(self.pairs)
