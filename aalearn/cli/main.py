@@ -137,7 +137,19 @@ def main() -> None:
     if sys.stdout is None:
         complain("standard output is closed: there is nowhere to write the result to")
         sys.exit(3)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_written(run(sys.argv[1:])))
+
+
+def _written(code: int) -> int:
+    """Write what stdout still holds; where that fails, drop it, so that Python's own last try doesn't end with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code == 0:
+            complain(error.strerror or "standard output can't be written")
+            return 3
+    return code
 
 
 def _occupy_closed_streams() -> None:

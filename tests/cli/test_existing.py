@@ -158,7 +158,12 @@ def test_without_one_it_is_the_least_edit(node: Node, change: str) -> None:
     file = node.base / "usr.bin.app"
     file.write_bytes(text.encode())
     node.file("/etc/app.conf", "r")
-    document = value(node.suggest(form="json"))
+    done = node.suggest(form="json")
+    if change == "\r" and done.code == 3:  # the parser of AppArmor 4 refuses such a file itself
+        assert "syntax error" in done.err
+        assert file.read_bytes() == text.encode()
+        return
+    document = value(done)
     assert document["form"] == "edit"
     assert document["file"] == str(file)
     new = document["text"]

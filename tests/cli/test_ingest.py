@@ -20,7 +20,7 @@ from tempfile import gettempdir
 import pytest
 
 from tests.cli.conftest import SAMPLES, Done, Face, clean_environment, program
-from tests.conftest import ROOT
+from tests.conftest import ROOT, require
 
 REDIS = SAMPLES / "redis" / "audit.log"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -202,6 +202,10 @@ def test_what_may_not_be_read_or_written(tmp_path: Path) -> None:
             break
         parent.chmod(parent.stat().st_mode | 0o055)
     quiet = clean_environment(PYTHONDONTWRITEBYTECODE="1", HOME=str(open_folder))
+    usable = subprocess.run(
+        [*prefix, sys.executable, "-c", "import aalearn.cli.main"], cwd=ROOT, env=quiet, check=False
+    )
+    require("a checkout and a Python that another user can read", usable.returncode == 0)
     read = program("--db", url(open_folder / "x.db"), "ingest", closed, environment=quiet, prefix=prefix)
     assert read.code == 2, read
     assert read.err.count("\n") == 1
