@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from aalearn.grammar.lines import COMPANION, OTHER, Aside, Entry, Lines
 from aalearn.intake.moments import audit_time, bsd_time
-from aalearn.intake.runs import Run, Runs
+from aalearn.intake.runs import Origins, Run, Runs
 from aalearn.intake.seen import Seen, hand_over
 from aalearn.model.event import Verdict
 from aalearn.sources import Chunk
@@ -29,13 +29,21 @@ class Node:
     `held` is the length of all different records since the last `hand_over` (bytes): memory is some times that.
     """
 
-    def __init__(self, name: str, lines: Lines, ledger: Ledger, batch: Batch, totals: "Counter[str]") -> None:
+    def __init__(
+        self,
+        name: str,
+        lines: Lines,
+        ledger: Ledger,
+        batch: Batch,
+        totals: "Counter[str]",
+        origins: Origins | None = None,
+    ) -> None:
         self.name = name
         self.totals = totals
         self._lines = lines
         self._ledger = ledger
         self._batch = batch
-        self._runs = Runs(name)
+        self._runs = Runs(name, origins)
         self._clocks: dict[bytes, int] = {}
         self._touched: list[tuple[Entry, Seen]] = []  # what was seen since the last commit
         self._bases: dict[bytes, bytes] = {}

@@ -8,7 +8,7 @@ was before.
 
 import gc
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 from aalearn.grammar.lines import Lines
 from aalearn.intake.counting import Node
-from aalearn.intake.summary import Counts, Options, Progress, Reporter, Summary
+from aalearn.intake.runs import Origins
+from aalearn.intake.summary import Counts, Limits, Options, Progress, Reporter, Summary
 from aalearn.sources import Chunk, Origin, Plan, plan
 from aalearn.store import Store
 from aalearn.store.batch import Batch
@@ -65,14 +66,30 @@ def without_collector() -> Iterator[None]:
 
 
 class Intake:
-    """The loop. `take` may also be used by itself, for sources that never end: call `commit` now and then."""
+    """The loop. `count`, `reached` and `commit` may also be used by themselves, for sources that never end.
 
-    def __init__(self, store: Store, options: Options, progress: Reporter | None = None) -> None:
+    `on_commit` is called after each commit with what was committed, before the batch is cleared. `origins` tells in
+    which container a process of this node runs; it is asked once a run, so give it only for what happens now.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        progress: Reporter | None = None,
+        *,
+        on_commit: Callable[[Batch], None] | None = None,
+        origins: Origins | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._store = store
         self._options = options
         self._progress = progress
+        self._on_commit = on_commit
+        self._origins = origins
+        self._limits = limits or Limits(BATCH_ROWS, BATCH_BYTES, BATCH_LINES)
         self._batch = Batch()
-        self._lines = Lines()
+        self._lines = Lines(self._limits.cache)
         self._nodes: dict[str, Node] = {}
         self._totals: Counter[str] = Counter()
         self._committed = 0
@@ -96,20 +113,51 @@ class Intake:
 
     def take(self, chunk: Chunk) -> None:
         """Count a chunk; commit when enough has come together."""
-        self._node(chunk.node).take(chunk)
+        self.count(chunk)
         if chunk.source != "-":
-            self._batch.positions[f"{chunk.node}:{chunk.source}"] = chunk.position
-        weight = sum(node.weight() for node in self._nodes.values()) + self._batch.weight()
-        held = sum(node.held for node in self._nodes.values())
-        if weight >= BATCH_ROWS or held >= BATCH_BYTES or self._totals["lines"] - self._committed >= BATCH_LINES:
+            self.reached(f"{chunk.node}:{chunk.source}", chunk.position)
+        if self.full:
             self.commit()
             gc.collect()
 
+    def count(self, chunk: Chunk) -> None:
+        """Count a chunk and nothing else. After a StoreError (a ledger that can't be read) count it again."""
+        self._node(chunk.node).take(chunk)
+
+    def reached(self, source: str, position: str) -> None:
+        """Note that all of `source` before `position` is counted; the next commit keeps it."""
+        self._batch.positions[source] = position
+
+    @property
+    def full(self) -> bool:
+        """Has so much come together that it should be committed now?"""
+        limits, nodes = self._limits, self._nodes.values()
+        return (
+            sum(node.weight() for node in nodes) + self._batch.weight() >= limits.rows
+            or sum(node.held for node in nodes) >= limits.size
+            or self._totals["lines"] - self._committed >= limits.lines
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Is there nothing to commit, not even a position?"""
+        batch = self._batch
+        return not (
+            batch.positions or batch.counters or batch.weight() or any(n.weight() for n in self._nodes.values())
+        )
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """What was counted since the beginning, by the names of a summary's fields; a live view."""
+        return MappingProxyType(self._totals)
+
     def commit(self) -> None:
-        """Write what was counted since the last commit, in one transaction."""
+        """Write what was counted since the last commit, in one transaction. After a StoreError try it again."""
         for node in self._nodes.values():
             node.hand_over()
         self._store.commit(self._batch)
+        if self._on_commit is not None:
+            self._on_commit(self._batch)
         self._batch.clear()
         self._committed = self._totals["lines"]
 
@@ -118,7 +166,9 @@ class Intake:
         if node is None:
             if len(self._nodes) >= _MOST_NODES and name != self._options.node:
                 return self._node(self._options.node)
-            node = Node(name, self._lines, self._store.ledger(name), self._batch, self._totals)
+            origins = self._origins if name == self._options.node else None  # pids of others say nothing here
+            ledger = self._store.ledger(name)
+            node = Node(name, self._lines, ledger, self._batch, self._totals, origins)
             self._nodes[name] = node
         return node
 

@@ -10,6 +10,9 @@ committed stays a run of its own, and a new boot is only noticed where both of i
 Both happen only at the seams of separately ingested parts.
 """
 
+from collections.abc import Callable
+from typing import Protocol
+
 from aalearn.grammar.lines import Companion
 from aalearn.store.batch import RUN_GAP_MS, RunKey
 
@@ -19,10 +22,26 @@ _PATIENCE = 4_000  # companions looked at without finding the one that is awaite
 _BOOT_MS = 2_000  # a machine does not boot faster
 
 
+class Place(Protocol):
+    """In which container a process runs: the runtime's id (64 hex digits); the Pod's uid, b"" where there is none."""
+
+    @property
+    def container(self) -> bytes:
+        """The container's id."""
+
+    @property
+    def pod(self) -> bytes:
+        """The Pod's uid."""
+
+
+Origins = Callable[[int], Place | None]
+"""pid → where that process of this machine runs; None when it has ended already or runs on the host."""
+
+
 class Run:
     """One run as far as it is read. Times in ms. A run that was found to belong to another's points to it."""
 
-    __slots__ = ("base", "end", "fresh", "key", "parent", "pid", "program", "start")
+    __slots__ = ("base", "end", "fresh", "key", "parent", "pid", "place", "program", "start")
 
     def __init__(self, node: str, base: bytes, pid: int, time: int, program: bytes, fresh: bool) -> None:
         self.base = base
@@ -32,6 +51,7 @@ class Run:
         self.fresh = fresh
         self.key = RunKey(node, base, pid, time)
         self.parent: Run | None = None
+        self.place: Place | None = None
 
     def first(self) -> "Run":
         """Return the run of the lineage's first process."""
@@ -51,16 +71,17 @@ class Runs:
     """The runs of one node. `current` gives the run that each pid was last seen in, for the quick way."""
 
     __slots__ = (
-        "_children", "_freshened", "_looked", "_node", "_runs",
+        "_children", "_freshened", "_looked", "_node", "_origins", "_orphans", "_runs",
         "awaiting", "booted", "current", "high", "high_time",
     )  # fmt: skip
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, origins: Origins | None = None) -> None:
         self._node = node
+        self._origins = origins
         self._runs: dict[tuple[bytes, int], Run] = {}
         self._children: dict[tuple[bytes, int], list[Run]] = {}
         self._freshened: dict[bytes, int] = {}
-        self._looked = 0
+        self._looked = self._orphans = 0
         self.current: dict[int, Run] = {}
         self.awaiting: dict[int, list[Run]] = {}
         self.booted = 0
@@ -76,6 +97,8 @@ class Runs:
             if len(self._runs) >= _MOST_RUNS:
                 self._forget()
             run = self._runs[key] = Run(self._node, base, pid, time, program, 0 < fresh <= time)
+            if self._origins is not None:
+                run.place = self._origins(pid)
             self._await(run)
             for child in self._children.pop(key, ()):
                 _join(child, run)
@@ -98,7 +121,11 @@ class Runs:
             parent = self._runs.get((run.base, companion.ppid))
             if parent is not None:
                 _join(run, parent)
-            elif len(self._children) < _MOST_WAITING:
+            else:
+                self._orphans += 1
+                if self._orphans > _MOST_WAITING:  # most parents (shells, init) never run under the profile
+                    self._children.clear()
+                    self._orphans = 1
                 self._children.setdefault((run.base, companion.ppid), []).append(run)
 
     def loaded(self, base: bytes, time: int) -> None:
@@ -116,6 +143,7 @@ class Runs:
         self.current.clear()
         self._runs.clear()
         self._children.clear()
+        self._orphans = 0
         self.awaiting.clear()
         return True
 
@@ -131,6 +159,7 @@ class Runs:
         self._runs = dict(kept)
         self.current.clear()
         self._children.clear()
+        self._orphans = 0
 
 
 def _join(child: Run, parent: Run) -> None:

@@ -14,6 +14,9 @@ from aalearn.store.ledger import fold
 
 _NEVER = 1 << 62
 _MOST_KINDS = 4_096
+_MOST_NAMES = 1_000  # of unknown operations
+_LONGEST = 200
+_NAMES = "names of unknown operations"
 _kinds: dict[tuple[object, ...], str] = {}
 
 
@@ -102,16 +105,27 @@ def hand_over(
         kind = "status" if seen.status else kind_word(need)
         counts[kind, need.verdict] += seen.count
         if kind == "unknown":
-            totals[f"unknown {shown(need.operation)}"] += seen.count
+            _unknown(need.operation, seen.count, totals)
         if not seen.status:
             _tally(entry, seen, need, batch, node, trusted)
             runs.update(seen.all_runs())
         seen.forget()
     for (kind, verdict), count in counts.items():
+        totals[f"event {kind} {verdict}"] += count
         for name in ("events", f"kind {kind}", f"verdict {verdict}"):
             totals[name] += count
             batch.count(name, count)
     _note_runs(runs, batch)
+
+
+def _unknown(operation: str, count: int, totals: "Counter[str]") -> None:
+    """Count an operation that no kind knows, by name as long as there are not too many (some logs can be forged)."""
+    name = f"unknown {shown(operation)[:_LONGEST]}"
+    if name not in totals:
+        totals[_NAMES] += 1
+        if totals[_NAMES] > _MOST_NAMES:
+            name = "unknown (others)"
+    totals[name] += count
 
 
 def _tally(entry: Entry, seen: Seen, need: Event, batch: Batch, node: str, trusted: bool) -> None:

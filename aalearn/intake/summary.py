@@ -21,6 +21,18 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """When a batch is full: about so many rows to write, bytes of different records (in memory about eight times that)
+    or lines read; and how many understood records are remembered (`cache`, twice as many at most, about 1.5 KB each).
+    """
+
+    rows: int
+    size: int
+    lines: int
+    cache: int = 12_000
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far ingestion is: bytes read of all bytes (None: unknown), lines read, seconds since it began."""
 
