@@ -65,6 +65,9 @@ class Node:
             self._source, self._time = chunk.source, 0
         for head in chunk.truncated:
             self._truncated(chunk, head)
+        for loss in chunk.losses:
+            self._batch.losses.append(LossRow(self.name, chunk.source, loss.time or self._time, loss.kind, loss.amount))
+            self.totals["lost"] += loss.amount
         self.totals.update(chunk.counts)
         self.totals["lines"] += sum(chunk.counts.values()) + len(chunk.truncated)
         if not chunk.data:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 CHUNK = 1 << 17
 """How many bytes are read at once: so many lines stay in the processor's cache while they are counted."""
@@ -25,6 +25,16 @@ class Origin:
     trusted: bool = False
 
 
+class Missing(NamedTuple):
+    """Records that a source knows to be lost: `kind` is a word of `remedies`, `amount` how many (at least 1, where the
+    source can't know), `time` when it was noticed (ms since the epoch).
+    """
+
+    kind: str
+    amount: int
+    time: int
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a source, cut between lines.
@@ -33,7 +43,7 @@ class Chunk:
     rewritten). `source` names where they come from (for positions and messages), `node` the machine that logged them.
     `trusted` is True only if no program could have written these lines. `position` says where the source was read to
     *after* this chunk; only the source itself understands it. `consumed` is how many bytes of the raw size are read.
-    Two more things are not in `data`: `truncated`, the beginnings of records that are known to be cut (lines over LINE
+    Three more things are not in `data`: `losses` that the source itself noticed, `truncated`, the beginnings of records that are known to be cut (lines over LINE
     bytes, texts at the limit of the kernel ring, cut entries), and `counts` of entries that the source judged: "forged"
     (AppArmor text that the kernel did not write), "malformed" and "other".
     """
@@ -46,6 +56,7 @@ class Chunk:
     consumed: int = 0
     truncated: tuple[bytes, ...] = ()
     counts: Mapping[str, int] = field(default_factory=lambda: NOTHING, hash=False)
+    losses: tuple[Missing, ...] = ()
 
 
 class Source(Protocol):
