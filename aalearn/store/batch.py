@@ -54,12 +54,15 @@ class RunRow:
     """The times (ms) of a run's first and last event so far, and the program of the first (of several, the least).
 
     `fresh`: it is known to begin here (an exec into the profile, another boot): what the pid did before is another run.
+    `container` (64 hex digits) and `pod` (its uid) are where it ran, b"" for none or not known.
     """
 
     start: int
     end: int
     program: bytes = b""
     fresh: bool = False
+    container: bytes = b""
+    pod: bytes = b""
 
 
 @dataclass(slots=True)

@@ -27,6 +27,8 @@ class Stretch(NamedTuple):
     fresh: bool
     program: bytes
     id: int
+    container: bytes = b""
+    pod: bytes = b""
 
 
 def together(stretches: Iterable[Stretch]) -> list[list[Stretch]]:

@@ -2,14 +2,15 @@
 
 import difflib
 from collections.abc import Collection, Iterable
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Row, and_, func, select
 
 from aalearn.model.event import Access, Event, Verdict
 from aalearn.store import schema
 from aalearn.store.codec import VERDICTS, decode_need, group, to_str
 from aalearn.store.joining import Stretch, together
-from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status
+from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status, Step
 from aalearn.store.state import State
 from aalearn.store.state import decode as decode_state
 from aalearn.store.writing import RUNS_A_PROFILE, access_id, base_id, run_id, sort_key
@@ -25,17 +26,19 @@ def node_names(connection: Connection) -> dict[int, str]:
 def runs_of(connection: Connection, base: int, nodes: dict[int, str]) -> tuple[tuple[Run, ...], dict[int, int]]:
     """Return the joined runs of a profile, sorted, and the id of the run that each stretch belongs to."""
     table = schema.runs.c
-    columns = (table.id, table.node, table.pid, table.start, table.end, table.program, table.fresh)
-    rows = connection.execute(select(*columns).where(table.base == base)).all()
-    stretches = [Stretch(row.node, row.pid, row.start, row.end, row.fresh, row.program, row.id) for row in rows]
+    columns = (table.node, table.pid, table.start, table.end, table.fresh, table.program, table.id)
+    asked = select(*columns, table.container, table.pod).where(table.base == base)
+    stretches = [Stretch(*row) for row in connection.execute(asked)]
     runs: list[Run] = []
     joined: dict[int, int] = {}
     for members in together(stretches):
         first = members[0]
         number = run_id(first.node, base, first.pid, first.start)
         program = next((one.program for one in members if one.program), b"")
+        container, pod = max((one.container, one.pod) for one in members)
         end = max(one.end for one in members)
-        runs.append(Run(first.start, end, nodes.get(first.node, "?"), first.pid, program, number))
+        node = nodes.get(first.node, "?")
+        runs.append(Run(first.start, end, node, first.pid, program, number, container, pod))
         joined |= {one.id: number for one in members}
     return tuple(sorted(runs)), joined
 
@@ -51,9 +54,11 @@ def runs_in_all(connection: Connection, base: int, joined: int) -> int:
     count: int
     most: int
     count, most = connection.execute(select(func.count(), func.max(table.id)).where(table.base == base)).one()
+    gone = schema.forgotten.c
+    before = connection.execute(select(gone.runs).where(gone.base == base)).scalar() or 0
     if count < RUNS_A_PROFILE:
-        return joined
-    return max(joined, joined * round((count - 1) * _IDS / most) // count)
+        return before + joined
+    return before + max(joined, joined * round((count - 1) * _IDS / most) // count)
 
 
 def profiles(connection: Connection) -> tuple[ProfileSummary, ...]:
@@ -65,7 +70,8 @@ def profiles(connection: Connection) -> tuple[ProfileSummary, ...]:
     rows = connection.execute(asked.join_from(schema.labels, schema.totals, labels.id == totals.label))
     for label, verdict, accesses, state in rows:
         by_name.setdefault(group(label), []).append((VERDICTS[verdict], accesses, decode_state(state)))
-    lost = [(node, time) for node, time in connection.execute(select(losses.node, losses.time))]
+    asked_lost = select(losses.node, losses.time, losses.until, losses.times)
+    lost = [(node, time, until, times) for node, time, until, times in connection.execute(asked_lost)]
     return tuple(_summary(connection, name, by_name[name], nodes, lost) for name in sorted(by_name))
 
 
@@ -74,7 +80,7 @@ def _summary(
     name: bytes,
     totals: list[tuple[Verdict, int, State]],
     nodes: dict[int, str],
-    lost: list[tuple[int, int]],
+    lost: list[tuple[int, int, int, int]],
 ) -> ProfileSummary:
     counts: dict[Verdict, tuple[int, int]] = {}
     whole = State()
@@ -95,7 +101,11 @@ def _summary(
         runs=runs_in_all(connection, base, len(joined)),
         nodes=_names(whole.nodes, nodes),
         trusted=whole.trusted,
-        losses=sum(node in whole.nodes and whole.first <= time <= whole.last for node, time in lost),
+        losses=sum(
+            times
+            for node, time, until, times in lost
+            if node in whole.nodes and time <= whole.last and until >= whole.first
+        ),
     )
 
 
@@ -166,9 +176,10 @@ def losses(connection: Connection) -> tuple[Loss, ...]:
     """Return all losses by time."""
     nodes = node_names(connection)
     table = schema.losses.c
-    rows = connection.execute(select(table.time, table.node, table.kind, table.amount, table.source))
+    columns = (table.time, table.node, table.kind, table.amount, table.source, table.until, table.times)
     found = [
-        Loss(at, nodes.get(node, "?"), to_str(kind), amount, to_str(source)) for at, node, kind, amount, source in rows
+        Loss(at, nodes.get(node, "?"), to_str(kind), amount, to_str(source), 0 if until == at else until, times)
+        for at, node, kind, amount, source, until, times in connection.execute(select(*columns))
     ]
     return tuple(sorted(found))
 
@@ -213,6 +224,27 @@ def revisions(connection: Connection, profile: bytes) -> tuple[Revision, ...]:
     table = schema.revisions.c
     rows = connection.execute(select(schema.revisions).where(table.base == base_id(profile)).order_by(table.number))
     return tuple(
-        Revision(row.number, row.at, to_str(row.author), to_str(row.reason), to_str(row.text), to_str(row.proof))
+        Revision(row.number, row.at, *map(to_str, (row.author, row.reason, row.text, row.proof, row.detail)))
         for row in rows
     )
+
+
+def steps(connection: Connection, profile: bytes) -> tuple[Step, ...]:
+    """Return a profile's steps in the order taken."""
+    table = schema.steps.c
+    rows = connection.execute(select(schema.steps).where(table.base == base_id(profile)).order_by(table.number))
+    return tuple(_step(row) for row in rows)
+
+
+def stages(connection: Connection) -> dict[bytes, Step]:
+    """Return the last step of each profile, by its name."""
+    table = schema.steps.c
+    last = select(table.base, func.max(table.number).label("number")).group_by(table.base).subquery()
+    same = and_(table.base == last.c.base, table.number == last.c.number)
+    rows = connection.execute(select(schema.steps).join(last, same))
+    return dict(sorted((row.profile, _step(row)) for row in rows))
+
+
+def _step(row: Row[Any]) -> Step:
+    said = map(to_str, (row.who, row.reason, row.detail))
+    return Step(row.number, row.at, to_str(row.state), row.revision, *said)

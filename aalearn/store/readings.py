@@ -3,6 +3,7 @@
 Times are milliseconds since the epoch (UTC). No value here shows a row id.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from aalearn.model.event import Verdict
@@ -31,7 +32,10 @@ class ProfileSummary:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Run:
-    """One run: a process start on one node, by pid lineage. `id` is what `Access.runs` holds."""
+    """One run: a process start on one node, by pid lineage. `id` is what `Access.runs` holds.
+
+    `container` (64 hex digits) and `pod` (its uid) are b"" for a run outside of containers, or where it isn't known.
+    """
 
     start: int
     end: int
@@ -39,17 +43,25 @@ class Run:
     pid: int
     program: bytes
     id: int
+    container: bytes = b""
+    pod: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Loss:
-    """Records known to be missing. `time` 0: unknown."""
+    """Records known to be missing. `time` 0: unknown.
+
+    Old losses are summed up by node, kind and day: then `times` of them happened from `time` to `until`. For a single
+    one `until` is 0.
+    """
 
     time: int
     node: str
     kind: str
     amount: int
     source: str
+    until: int = 0
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,7 +88,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Revision:
-    """One text of a profile with its proof (JSON). `number` counts from 1 for each profile."""
+    """One text of a profile with its proof (JSON). `number` counts from 1 for each profile.
+
+    `detail` is a JSON object of whoever saved it (the window, flags, blocks, rules).
+    """
 
     number: int
     when: int
@@ -84,3 +99,25 @@ class Revision:
     reason: str
     text: str
     proof: str
+    detail: str = "{}"
+
+    @property
+    def sha256(self) -> str:
+        """The text's SHA-256 in hex, of the bytes that a file of it holds."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Step:
+    """One step of a profile's life. `number` counts from 1 for each profile; `revision` is 0 where none is meant.
+
+    `detail` is a JSON object of whoever took the step.
+    """
+
+    number: int
+    when: int
+    state: str
+    revision: int
+    who: str
+    reason: str
+    detail: str = "{}"

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 
 # The schema that this program reads and writes, and the older ones that it can migrate.
-HEAD: Final = "0001"
-KNOWN: Final = frozenset({HEAD})
+HEAD: Final = "0002"
+KNOWN: Final = frozenset({"0001", HEAD})
 VERSION_TABLE: Final = "aalearn_schema"
 
 metadata = MetaData()
@@ -46,7 +46,14 @@ labels = Table(
     Index("labels_by_base", "base"),
 )
 
-nodes = Table("nodes", metadata, _id(), Column("name", LargeBinary, nullable=False))
+# `horizon`: the ledger has forgotten events up to this time (ms); a record that old can't be told from a counted one.
+nodes = Table(
+    "nodes",
+    metadata,
+    _id(),
+    Column("name", LargeBinary, nullable=False),
+    Column("horizon", BigInteger, nullable=False),
+)
 
 # What is merged is merged in Python (`state.State`) under the lock: a column less is a quarter of a microsecond a row.
 accesses = Table(
@@ -81,6 +88,8 @@ runs = Table(
     Column("end", BigInteger, nullable=False),
     Column("program", LargeBinary, nullable=False),
     Column("fresh", Boolean, nullable=False),
+    Column("container", LargeBinary, nullable=False),
+    Column("pod", LargeBinary, nullable=False),
     Index("runs_by_base", "base", "id"),
 )
 
@@ -90,6 +99,7 @@ ledger = Table(
     _id("node"),
     _id("block"),
     Column("marks", LargeBinary, nullable=False),
+    Column("newest", BigInteger, nullable=False),  # no event in the block is later than this (ms)
 )
 
 positions = Table(
@@ -117,6 +127,9 @@ losses = Table(
     Column("kind", LargeBinary, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("source", LargeBinary, nullable=False),
+    # A row of one loss has until = time and times = 1; retention sums up old ones, by node, kind and day.
+    Column("until", BigInteger, nullable=False),
+    Column("times", BigInteger, nullable=False),
 )
 
 timeline = Table(
@@ -155,4 +168,36 @@ revisions = Table(
     Column("reason", LargeBinary, nullable=False),
     Column("text", LargeBinary, nullable=False),
     Column("proof", LargeBinary, nullable=False),
+    Column("detail", LargeBinary, nullable=False),
 )
+
+# The steps of a profile's life (draft, learning, …), numbered from 1 in the order taken: clocks may jump.
+steps = Table(
+    "steps",
+    metadata,
+    _id("base"),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("profile", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("who", LargeBinary, nullable=False),
+    Column("reason", LargeBinary, nullable=False),
+    Column("detail", LargeBinary, nullable=False),
+)
+
+# What retention took away, so that it isn't lost from the sums: runs by profile.
+forgotten = Table("forgotten", metadata, _id("base"), Column("runs", BigInteger, nullable=False))
+
+# Merging stores (`db import`). Each store has a random number of its own; `writers` says who counted a node's events,
+# `shares` what of an access's count other stores brought, `counts` the same for counters. See store/portable.
+stores = Table("stores", metadata, _id(), Column("own", Boolean, nullable=False))
+writers = Table("writers", metadata, _id("node"), _id("store"))
+shares = Table(
+    "shares",
+    metadata,
+    _id("store"),
+    Column("digest", LargeBinary(24), primary_key=True),
+    Column("state", LargeBinary, nullable=False),
+)
+counts = Table("counts", metadata, _id("store"), _id("counter"), Column("value", BigInteger, nullable=False))

@@ -87,8 +87,10 @@ class Statements:
         self.accesses = _upsert(dialect, schema.accesses, ["digest"], {"state": _new, "sample": _new})
         self.totals = _upsert(dialect, schema.totals, ["label", "verdict"], {"accesses": _add, "state": _new})
         span: dict[str, Join] = {"start": _least, "end": _most, "program": _at_start, "fresh": _either}
+        span |= {"container": _most, "pod": _most}
         self.runs = _upsert(dialect, schema.runs, ["id"], span)
-        self.ledger = _upsert(dialect, schema.ledger, ["node", "block"], {"marks": _new})
+        self.ledger = _upsert(dialect, schema.ledger, ["node", "block"], {"marks": _new, "newest": _most})
+        self.writers = _upsert(dialect, schema.writers, ["node", "store"], {})
         self.positions = _upsert(dialect, schema.positions, ["id"], {"position": _new})
         self.counters = _upsert(dialect, schema.counters, ["id"], {"value": _add})
         self.losses = _upsert(dialect, schema.losses, ["id"], {"source": _least})

@@ -18,7 +18,7 @@ from aalearn.store.batch import Batch
 from aalearn.store.codec import to_bytes
 from aalearn.store.faults import told
 from aalearn.store.ledger import Ledger
-from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status
+from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status, Step
 from aalearn.store.statements import statements_of
 from aalearn.store.writing import Commit, base_id, node_id
 
@@ -42,6 +42,7 @@ class Store:
         self._lock = lock
         self._ledgers: dict[str, Ledger] = {}
         self._readonly = False
+        self._number: int | None = None
 
     @classmethod
     def open(cls, url: str, *, readonly: bool = False) -> Self:
@@ -161,7 +162,7 @@ class Store:
         """Write the batch and all ledgers in one transaction. On StoreError nothing was written and nothing is lost."""
         self.claim()
         with told(self._place.name), _no_collection(), self._writing() as connection:
-            Commit(connection, statements_of(connection.dialect)).write(batch, self._ledgers)
+            Commit(connection, statements_of(connection.dialect), self._own(connection)).write(batch, self._ledgers)
         for ledger in self._ledgers.values():
             ledger.settle()
 
@@ -179,13 +180,43 @@ class Store:
         with told(self._place.name), self._writing(lasting=True) as connection:
             connection.execute(insert(schema.decisions), row)
 
-    def save_revision(self, profile: bytes, text: str, proof: str, *, author: str, reason: str, when: int) -> Revision:
-        """Keep a text with its proof (JSON); return it with its number."""
+    def _own(self, connection: Connection) -> int:
+        """Return this store's own number (see `schema.stores`)."""
+        if self._number is None:
+            table = schema.stores.c
+            self._number = connection.execute(select(table.id).where(table.own)).scalar_one()
+        return self._number
+
+    def step(
+        self, profile: bytes, state: str, *, revision: int, who: str, reason: str, when: int, detail: str = "{}"
+    ) -> None:
+        """Write down a step of a profile's life; `when` in ms, `detail` a JSON object, `revision` 0 for none."""
+        table = schema.steps
+        base = base_id(profile)
+        with told(self._place.name), self._writing(lasting=True) as connection:
+            last = connection.execute(select(func.max(table.c.number)).where(table.c.base == base)).scalar()
+            row = {
+                "base": base,
+                "number": (last or 0) + 1,
+                "profile": profile,
+                "at": when,
+                "state": to_bytes(state),
+                "revision": revision,
+                "who": to_bytes(who),
+                "reason": to_bytes(reason),
+                "detail": to_bytes(detail),
+            }
+            connection.execute(insert(table), row)
+
+    def save_revision(
+        self, profile: bytes, text: str, proof: str, *, author: str, reason: str, when: int, detail: str = "{}"
+    ) -> Revision:
+        """Keep a text with its proof (JSON) and `detail` (a JSON object); return it with its number."""
         table = schema.revisions
         base = base_id(profile)
         with told(self._place.name), self._writing(lasting=True) as connection:
             last = connection.execute(select(func.max(table.c.number)).where(table.c.base == base)).scalar()
-            revision = Revision((last or 0) + 1, when, author, reason, text, proof)
+            revision = Revision((last or 0) + 1, when, author, reason, text, proof, detail)
             row = {
                 "base": base,
                 "number": revision.number,
@@ -195,6 +226,7 @@ class Store:
                 "reason": to_bytes(reason),
                 "text": to_bytes(text),
                 "proof": to_bytes(proof),
+                "detail": to_bytes(detail),
             }
             connection.execute(insert(table), row)
         return revision
@@ -241,6 +273,14 @@ class Store:
     def revisions(self, profile: bytes) -> tuple[Revision, ...]:
         """Return all revisions of a profile, oldest first."""
         return self._read(lambda connection: reading.revisions(connection, profile))
+
+    def steps(self, profile: bytes) -> tuple[Step, ...]:
+        """Return all steps of a profile's life, oldest first."""
+        return self._read(lambda connection: reading.steps(connection, profile))
+
+    def stages(self) -> Mapping[bytes, Step]:
+        """Return the last step of each profile that has one, sorted by the profile's name."""
+        return self._read(reading.stages)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The commit: everything of a batch, and the ledgers' news, in the one transaction that the caller opened."""
 
 import struct
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -60,9 +61,10 @@ _digest: Final = itemgetter(0)
 class Commit:
     """One commit in the making: ids already worked out, totals as they add up."""
 
-    def __init__(self, connection: Connection, statements: Statements) -> None:
+    def __init__(self, connection: Connection, statements: Statements, own: int) -> None:
         self._connection = connection
         self._statements = statements
+        self._own = own
         self._nodes: dict[str, int] = {}
         self._labels: dict[bytes, int] = {}
         self._bases: dict[bytes, int] = {}
@@ -76,9 +78,10 @@ class Commit:
         self._write_totals()
         self._write_runs(batch)
         self._write_small(batch)
-        self._write_ledgers(ledgers)
-        nodes = [(number, to_bytes(name)) for name, number in self._nodes.items()]
+        self._write_ledgers(ledgers, _newest(batch))
+        nodes = [(number, to_bytes(name), 0) for name, number in self._nodes.items()]
         self._statements.nodes.run(self._connection, nodes)
+        self._statements.writers.run(self._connection, [(number, self._own) for number in self._nodes.values()])
 
     def _node(self, node: str) -> int:
         number = self._nodes.get(node)
@@ -198,7 +201,8 @@ class Commit:
             node, base = self._node(key.node), self._base(key.profile)
             program = run.program[:PROGRAM_BYTES]
             start, end = fit(run.start), fit(run.end)
-            rows.append((self._run(key), base, node, fit(key.pid), start, end, program, run.fresh))
+            where = (run.container[:PROGRAM_BYTES], run.pod[:PROGRAM_BYTES])
+            rows.append((self._run(key), base, node, fit(key.pid), start, end, program, run.fresh, *where))
         self._statements.runs.run(self._connection, rows)
         table = schema.runs
         for base in {row[1] for row in rows}:
@@ -209,31 +213,39 @@ class Commit:
 
     def _write_small(self, batch: Batch) -> None:
         run, statements = self._connection, self._statements
-        losses: dict[int, tuple[int, int, int, bytes, int, bytes]] = {}
+        losses: dict[int, tuple[int, int, int, bytes, int, bytes, int, int]] = {}
         for loss in batch.losses:
-            node, time, amount = self._node(loss.node), fit(loss.time), fit(loss.amount)
+            node, at, amount = self._node(loss.node), fit(loss.time), fit(loss.amount)
             kind, source = to_bytes(loss.kind), to_bytes(loss.source)
-            number = name_id(b"loss", b"%d %d %d" % (node, time, amount), kind)
-            row = (number, node, time, kind, amount, source)
+            number = name_id(b"loss", b"%d %d %d" % (node, at, amount), kind)
+            row = (number, node, at, kind, amount, source, at, 1)
             losses[number] = min(row, losses.get(number, row))
         statements.losses.run(run, list(losses.values()))
         timeline = {}
         for status in batch.timeline:
-            node, time = self._node(status.node), fit(status.time)
+            node, at = self._node(status.node), fit(status.time)
             words = (to_bytes(status.operation), status.profile, to_bytes(status.mode))
-            number = name_id(b"status", b"%d %d" % (node, time), *words)
-            timeline[number] = (number, node, time, *words)
+            number = name_id(b"status", b"%d %d" % (node, at), *words)
+            timeline[number] = (number, node, at, *words)
         statements.timeline.run(run, list(timeline.values()))
         counters = [(to_bytes(name), fit(value)) for name, value in batch.counters.items()]
         statements.counters.run(run, [(name_id(b"counter", name), name, value) for name, value in counters])
         positions = [(to_bytes(source), to_bytes(position)) for source, position in batch.positions.items()]
-        statements.positions.run(run, [(name_id(b"source", source), source, at) for source, at in positions])
+        statements.positions.run(run, [(name_id(b"source", name), name, place) for name, place in positions])
 
-    def _write_ledgers(self, ledgers: Mapping[str, Ledger]) -> None:
+    def _write_ledgers(self, ledgers: Mapping[str, Ledger], newest: int) -> None:
         for node, ledger in ledgers.items():
             number = self._node(node)
-            rows = [(number, block, marks) for block, marks in ledger.news().items()]
+            rows = [(number, block, marks, newest) for block, marks in ledger.news().items()]
             self._statements.ledger.run(self._connection, rows)
+
+
+def _newest(batch: Batch) -> int:
+    """Return a time (ms) that no event of the batch is later than; what claims to be of the future is of now."""
+    now = int(time.time() * 1000)
+    last = max((tally.last for tally in batch.tallies.values()), default=0)
+    changed = max((status.time for status in batch.timeline), default=0)
+    return min(now, max(last, changed)) or now
 
 
 def access_id(digest: bytes) -> int:
