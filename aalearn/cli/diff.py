@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aalearn.cli import learning
+from aalearn.cli import learning, revisions
 from aalearn.cli.face import face_of
+from aalearn.model.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aalearn.policy.compare import Change, Grant
 
-EXAMPLE = "Example: aalearn diff /etc/apparmor.d/nginx nginx.new"
+EXAMPLE = "Examples: aalearn diff /etc/apparmor.d/nginx nginx.new  |  aalearn diff nginx@2 nginx@last"
 
 
 def command(
     context: typer.Context,
     old: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="A", readable=False, show_default=False, help="The older profile's file, or compiled policy."
+            metavar="A",
+            show_default=False,
+            help="The older profile: a file, compiled policy, or a revision (PROFILE@NUMBER, @last, @enforced).",
         ),
     ],
-    new: Annotated[
-        Path,
-        typer.Argument(
-            metavar="B", readable=False, show_default=False, help="The newer profile's file, or compiled policy."
-        ),
-    ],
+    new: Annotated[str, typer.Argument(metavar="B", show_default=False, help="The newer one, likewise.")],
     base: learning.Base = None,
     target: learning.Target = None,
 ) -> None:
@@ -39,12 +37,15 @@ def command(
 
     Lines with + are permitted by B alone, lines with - by A alone. The exit code is 1 when there are any.
     """
-    from aalearn.lifecycle.difference import difference
+    from aalearn.lifecycle.difference import differences
 
     face = face_of(context)
     judge = learning.judge(face, base, target)
-    changes = difference(old, new, judge)
-    document = {"schema": 1, "a": str(old), "b": str(new), "changes": [_change(change) for change in changes]}
+    with ExitStack() as stack:
+        named = any(map(revisions.is_selector, (old, new)))
+        store = stack.enter_context(face.store(readonly=True)) if named else None
+        changes = differences(revisions.load(store, old, judge), revisions.load(store, new, judge))
+    document = {"schema": 1, "a": shown(old), "b": shown(new), "changes": [_change(change) for change in changes]}
     face.emit(document, _text(changes))
     if changes:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The difference of two profiles on disk, by their automata."""
+"""The difference of two profiles (on disk, or revisions), by their automata."""
 
 from pathlib import Path
 
@@ -8,12 +8,16 @@ from aalearn.policy.compare import Change, compare
 
 
 def difference(old: Path, new: Path, judge: Judge) -> tuple[Change, ...]:
+    """Return how each block of two files differs; see `differences`. Raises as `load` does."""
+    return differences(load(old, judge), load(new, judge))
+
+
+def differences(before: Loaded, after: Loaded) -> tuple[Change, ...]:
     """Return how each block differs; none: both permit the same.
 
-    Blocks are compared by name. Where both files hold just one top profile, and its name differs, these two are
-    compared: the new one then goes by the old one's name. Raises as `load` does.
+    Blocks are compared by name. Where both hold just one top profile, and its name differs, these two are compared:
+    the new one then goes by the old one's name.
     """
-    before, after = load(old, judge), load(new, judge)
     return compare(before.subjects(), _renamed(after, before))
 
 

@@ -86,6 +86,36 @@ DIFF = {
 }
 
 
+STEP = {
+    "step": int,
+    "when": str,
+    "state": str,
+    "revision": (int, type(None)),
+    "by": str,
+    "reason": str,
+    "detail": dict,
+}
+HISTORY = {
+    "schema": int,
+    "profile": str,
+    "state": (str, type(None)),
+    "revisions": [
+        {
+            "revision": int,
+            "when": str,
+            "author": str,
+            "reason": str,
+            "state": (str, type(None)),
+            "text_sha256": str,
+            "changed": [str],
+            "detail": dict,
+            "proof": dict,
+        }
+    ],
+    "steps": [STEP],
+}
+
+
 def fits(value: Any, shape: Any, where: str = "document") -> None:
     """Assert that a value has a shape: a type, a tuple of types, a list of one shape, or a dict of shapes."""
     if isinstance(shape, dict):

@@ -1,0 +1,52 @@
+"""What the store remembers of a profile's life, as the pure parts need it; and a revision's text as a whole profile."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from aalearn.grammar.profiles import read_profiles
+from aalearn.lifecycle.limits import Past, Promoted, promoted_of
+from aalearn.model.errors import BadInput, NotExpressible, UsageError
+from aalearn.model.text import plain_name, shown
+from aalearn.store import Store
+from aalearn.store.readings import Revision, Step
+
+
+def detail_of(text: str) -> dict[str, Any]:
+    """Return a step's or revision's detail. One that is no JSON object holds nothing that we know."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def pasts(steps: Iterable[Step]) -> tuple[Past, ...]:
+    """Return steps as values of the pure parts."""
+    return tuple(Past(step.state, step.revision, step.when, detail_of(step.detail)) for step in steps)
+
+
+def promoted(store: Store, name: bytes) -> Promoted | None:
+    """Return what of a profile is enforced now, as far as we know; None for nothing."""
+    return promoted_of(name, pasts(store.steps(name)))
+
+
+def whole_text(name: bytes, text: str) -> tuple[str, bool]:
+    """Return a revision's text as one that compiles on its own, and whether it was such a text already.
+
+    The content of a local include becomes a profile that has nothing else. Raises UsageError for a text that is
+    neither.
+    """
+    try:
+        if read_profiles(text).profiles:
+            return text, True
+        called = plain_name(name)
+    except (BadInput, NotExpressible) as error:
+        raise UsageError(f"this text of {shown(name)} can't be read: {error}") from None
+    return f"include <tunables/global>\nprofile {called} {{\n{text}\n}}\n", False
+
+
+def changed(revision: Revision) -> tuple[str, ...]:
+    """Return what a revision permits more (`+ …`) and less (`- …`) than the text that it replaced, by its proof."""
+    found = detail_of(revision.proof).get("difference", ())
+    return tuple(shown(str(line)) for line in found) if isinstance(found, list) else ()
