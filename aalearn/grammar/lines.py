@@ -137,7 +137,8 @@ class Lines:
             digest = blake2b(line[at:pid_at] + line[pid_end:end], digest_size=8).digest()
             form = _AUDIT if line.find(b"\x1d", end) < 0 else _ENRICHED
             entry = Entry(common, name, int.from_bytes(digest, "big"), form)
-            self._keep(key, entry)
+            if len(line) <= _KEPT:
+                self._keep(key, entry)
             return entry
         return None
 
@@ -210,7 +211,7 @@ class Lines:
         if envelope.transport == "audit" and line.find(b"\x1d", reading.end) > 0:
             form = form._replace(transport="audit-enriched")
         entry = Entry(reading.common, reading.name, digest, form)
-        if reading.pid_at == cut + 5 and not envelope.cut(match, reading.end + _SLACK):
+        if len(line) <= _KEPT and reading.pid_at == cut + 5 and not envelope.cut(match, reading.end + _SLACK):
             self._keep(key, entry)
         time, serial = envelope.stamp(match)
         return _sighting(Sighting, (time, serial, reading.pid, entry))
@@ -279,6 +280,7 @@ _MOST_NUMBERS = 1000
 _MOST_SHAPES = 2000
 _MOST_IN_BUCKET = 64
 _SHORT = _WORDS.audit_limit - 64  # lines that auditd can't have cut (bytes)
+_KEPT = 2048  # longer lines are read anew each time: what is remembered is bounded in bytes too
 _SLACK = 64  # pid, serial and seconds together never differ in length by more
 _RECORD = re.compile(b'apparmor="(?:' + "|".join(_WORDS.verdicts).encode() + b')"')
 _NODE_COMPANION = re.compile(b"node=[^ ]+ type=(?:" + b"|".join(sorted(_WORDS.companions)) + b") ")

@@ -176,9 +176,11 @@ class Shape:
         values = list(rest)
         for at, decoder in self._decoders:
             values[at] = decoder(values[at])
-        if len(commons) >= MOST_COMMONS:
-            commons.clear()
-        common = commons[self, rest] = Common(self, tuple(values))
+        common = Common(self, tuple(values))
+        if sum(map(len, rest)) <= LONGEST_COMMON:
+            if len(commons) >= MOST_COMMONS:
+                commons.clear()
+            commons[self, rest] = common
         return common
 
     def parsed(self, tokens: Sequence[Token]) -> Reading:
@@ -204,6 +206,7 @@ class Shape:
 
 Commons = dict[tuple[Shape, Values], Common]
 MOST_COMMONS = 10_000
+LONGEST_COMMON = 1_024  # values that together are longer (bytes) are not remembered, so that memory is bounded
 
 
 def _in_namespace(profile: bytes, namespace: bytes) -> bytes:

@@ -17,6 +17,7 @@ from aalearn.store.ledger import BLOCK_BITS, MARK_MASK, OFFSET_MASK, PID_FACTOR,
 
 _UNNUMBERED = 1 << 48  # where the ledger keeps records without an audit id, far from the kernel's 32-bit serials
 _MOST_BASES = 10_000
+_LONGEST = 512  # labels that are longer (bytes) are looked up each time
 _STAMP = 34  # the length of `type=AVC msg=audit(1700000000.123:`
 _FORM = re.compile(rb"type=AVC msg=audit\(\d{10}\.\d{3}:")
 _MOST_CLOCKS = 4_096
@@ -51,6 +52,13 @@ class Node:
         self._time = 0  # of the last record of this source: losses that have no time of their own are near it
         self._refs = self.held = 0
         self._trusted = False
+
+    def retire(self) -> None:
+        """Let go of all that is remembered; entries may go on to name this node as the owner of their memo."""
+        self._runs = Runs(self.name)
+        self._touched.clear()
+        self._clocks.clear()
+        self._bases.clear()
 
     def weight(self) -> int:
         """Return about how many rows `hand_over` will write; what runs it holds in memory weighs in."""
@@ -213,7 +221,9 @@ class Node:
             if len(self._bases) >= _MOST_BASES:
                 self._bases.clear()
             base = group(need.profile)
-            base = self._bases.setdefault(need.profile, self._bases.setdefault(base, base))
+            base = self._bases.setdefault(base, base)
+            if len(need.profile) <= _LONGEST:
+                self._bases[need.profile] = base
         seen = entry.memo = Seen(self, entry.digest, base, need.verdict is Verdict.STATUS)
         return seen
 

@@ -90,7 +90,9 @@ class Intake:
         self._limits = limits or Limits(BATCH_ROWS, BATCH_BYTES, BATCH_LINES)
         self._batch = Batch()
         self._lines = Lines(self._limits.cache)
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, Node] = {}  # the one that was heard of last is the last
+        self._names: set[str] = set()
+        self._last: str | None = None
         self._totals: Counter[str] = Counter()
         self._committed = 0
         self._begun = monotonic()
@@ -160,16 +162,30 @@ class Intake:
             self._on_commit(self._batch)
         self._batch.clear()
         self._committed = self._totals["lines"]
+        self._share_memory()
+
+    def _share_memory(self) -> None:
+        """Keep what is remembered of nodes within the limits: those not heard of for longest are forgotten."""
+        for name in list(self._nodes)[: max(0, len(self._nodes) - self._limits.nodes)]:
+            self._nodes.pop(name).retire()
+            self._store.forget_ledger(name)
+        if self._limits.marks is not None:
+            for name in self._nodes:
+                self._store.ledger(name).kept = self._limits.marks // len(self._nodes)
 
     def _node(self, name: str) -> Node:
-        node = self._nodes.get(name)
+        if name == self._last:
+            return self._nodes[name]
+        node = self._nodes.pop(name, None)
         if node is None:
-            if len(self._nodes) >= _MOST_NODES and name != self._options.node:
+            if name not in self._names and len(self._names) >= _MOST_NODES and name != self._options.node:
                 return self._node(self._options.node)
+            self._names.add(name)
             origins = self._origins if name == self._options.node else None  # pids of others say nothing here
             ledger = self._store.ledger(name)
             node = Node(name, self._lines, ledger, self._batch, self._totals, origins)
-            self._nodes[name] = node
+        self._nodes[name] = node  # the last of all now
+        self._last = name
         return node
 
     def _report(self, source: str, consumed: int, total: int | None) -> None:

@@ -154,4 +154,6 @@ def _note_runs(runs: Iterable[Run], batch: Batch) -> None:
         row = rows.get(first.key)
         if row is None:
             row = rows[first.key] = RunRow(first.start, first.end, first.program, first.fresh)
+            if (place := first.place or run.place) is not None:
+                row.container, row.pod = place.container, place.pod
         row.start, row.end = min(row.start, run.start), max(row.end, run.end)

@@ -23,13 +23,16 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a batch is full: about so many rows to write, bytes of different records (in memory about eight times that)
-    or lines read; and how many understood records are remembered (`cache`, twice as many at most, about 1.5 KB each).
+    or lines read. What is remembered: `cache` understood records (twice as many at most, about 1.5 KB each), `marks` of
+    counted events (about 80 bytes each; None: as the ledger itself thinks right) and what belongs to `nodes` nodes.
     """
 
     rows: int
     size: int
     lines: int
     cache: int = 12_000
+    marks: int | None = None
+    nodes: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)

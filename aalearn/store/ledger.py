@@ -84,13 +84,14 @@ class Ledger:
     """The seen events of one node. Not for serial 0 (no audit id): such records only have a position.
 
     `load` gives the stored blob of a block (or None). Blocks with news stay in memory until `settle`; of the others as
-    many as KEPT_MARKS allows. `unmarked` counts events that were new but not remembered (see BLOCK_MARKS).
+    many marks as `kept` allows. `unmarked` counts events that were new but not remembered (see BLOCK_MARKS).
     """
 
-    __slots__ = ("_blocks", "_changed", "_entered", "_lent", "_load", "_number", "_seen", "unmarked")
+    __slots__ = ("_blocks", "_changed", "_entered", "_lent", "_load", "_number", "_seen", "kept", "unmarked")
 
     def __init__(self, load: Callable[[int], bytes | None]) -> None:
         self._load = load
+        self.kept = KEPT_MARKS
         self._blocks: dict[int, set[int]] = {}  # least recently entered first
         self._changed: set[int] = set()
         self._number = -1
@@ -157,6 +158,12 @@ class Ledger:
         self._take_back()
         return {number: encode(self._blocks[number]) for number in sorted(self._changed)}
 
+    @property
+    def settled(self) -> bool:
+        """Is there no news?"""
+        self._take_back()
+        return not self._changed
+
     def settle(self) -> None:
         """The news are committed: their blocks may leave memory."""
         self._changed.clear()
@@ -175,11 +182,11 @@ class Ledger:
             self._shed()
 
     def _shed(self) -> None:
-        """Drop unchanged blocks, least recently entered first, until the rest is within KEPT_MARKS."""
+        """Drop unchanged blocks, least recently entered first, until the rest is within `kept`."""
         self._entered = 0
         held = sum(map(len, self._blocks.values()))
         for number in list(self._blocks):
-            if held <= KEPT_MARKS:
+            if held <= self.kept:
                 break
             if number != self._number and number not in self._changed:
                 held -= len(self._blocks.pop(number))

@@ -158,6 +158,12 @@ class Store:
         made = self._ledgers[node] = Ledger(load)
         return made
 
+    def forget_ledger(self, node: str) -> None:
+        """Let a node's ledger leave memory, if all of it is committed; `ledger` reads it again."""
+        known = self._ledgers.get(node)
+        if known is not None and known.settled:
+            del self._ledgers[node]
+
     def commit(self, batch: Batch) -> None:
         """Write the batch and all ledgers in one transaction. On StoreError nothing was written and nothing is lost."""
         self.claim()
