@@ -30,7 +30,7 @@ def command(
     rule: Annotated[
         str | None, typer.Argument(metavar="[RULE]", help="A rule's text, or a part of it; without it, every rule.")
     ] = None,
-    container: learning.Container = False,
+    container: learning.Container = None,
     include_denied: learning.IncludeDenied = False,
     root: learning.Root = None,
     base: learning.Base = None,
@@ -46,7 +46,7 @@ def command(
     with face.store(readonly=True) as store:
         name = learning.writable_profile(store, profile)
         accesses = store.accesses(name)
-        options = learning.options(face, store, name, choice, judge.target)
+        options = learning.options(face, store, name, choice, judge.target, accesses)
         denied = learning.denied(store, name)
     synthesis = synthesize(name, accesses, options)
     chosen, refused = _chosen(grounds(synthesis, accesses), denied, rule)

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from aalearn.learn.options import Decision, Options
     from aalearn.learn.synthesis import Waiting
     from aalearn.lifecycle.judge import Judge
+    from aalearn.model.event import Access
     from aalearn.model.target import Target as ModelTarget
     from aalearn.store import Store
 
 Container = Annotated[
-    bool,
-    typer.Option("--container", help="The profile is a container's: no includes, every exec stays in the profile."),
+    bool | None,
+    typer.Option(
+        "--container/--no-container",
+        help="The profile is a container's: no includes, every exec stays in it. Default: as the records tell.",
+        show_default=False,
+    ),
 ]
 IncludeDenied = Annotated[
     bool, typer.Option("--include-denied", help="Learn from DENIED records too, and mark what rests on them.")
@@ -55,7 +60,7 @@ Base = Annotated[
 class Choice:
     """What the command line says of learning."""
 
-    container: bool = False
+    container: bool | None = None
     include_denied: bool = False
     complain: bool = False
     all_active: bool = False
@@ -63,6 +68,7 @@ class Choice:
     root: Path | None = None
     attachment: str | None = None
     measured_abstractions: bool = False
+    silent: bool = False  # what is found out by itself is not told
 
 
 def judge(face: Face, base: Path | None, target: Path | None) -> Judge:
@@ -157,8 +163,36 @@ def waiting_document(one: Waiting) -> dict[str, Any]:
     }
 
 
-def options(face: Face, store: Store, name: bytes, choice: Choice, target: ModelTarget) -> Options:
-    """Return the options of a synthesis: the choices, and what persons have decided on this profile before."""
+def _container(face: Face, store: Store, name: bytes, choice: Choice, accesses: Sequence[Access] | None) -> bool:
+    """Return whether the profile is a container's: as the command line says, else as the records tell, which is said.
+
+    Whoever wants abstractions measured, or names the program that the profile attaches to, means a host's profile.
+    """
+    if choice.container is not None:
+        return choice.container
+    if choice.measured_abstractions or choice.attachment is not None:
+        return False
+    from aalearn.learn.containers import told
+
+    why = told(store.accesses(name) if accesses is None else accesses)
+    if why and not choice.silent:
+        text = f"{shown(name)} is taken for a container's profile, as {why}"
+        face.say(f"aalearn: note: {text}: all it runs stays in it, and it includes nothing (--no-container: not so)")
+    return bool(why)
+
+
+def options(
+    face: Face,
+    store: Store,
+    name: bytes,
+    choice: Choice,
+    target: ModelTarget,
+    accesses: Sequence[Access] | None = None,
+) -> Options:
+    """Return the options of a synthesis: the choices, and what persons have decided on this profile before.
+
+    `accesses` are the profile's, where the caller has read them already.
+    """
     from aalearn.learn.options import Mode, Options
     from aalearn.lifecycle.decided import decisions
     from aalearn.lifecycle.population import read_population
@@ -174,7 +208,7 @@ def options(face: Face, store: Store, name: bytes, choice: Choice, target: Model
             face.say(f"aalearn: note: {unread:,} folders below {choice.root} can't be read, so their files don't count")
     return Options(
         target=target,
-        container=choice.container,
+        container=_container(face, store, name, choice, accesses),
         include_denied=choice.include_denied,
         complain=choice.complain,
         population=population,

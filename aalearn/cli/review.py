@@ -52,7 +52,7 @@ def command(
     ] = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: recorded with each decision.")] = "",
     include_denied: learning.IncludeDenied = False,
-    container: learning.Container = False,
+    container: learning.Container = None,
     root: learning.Root = None,
     base: learning.Base = None,
     target: learning.Target = None,

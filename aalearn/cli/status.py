@@ -109,7 +109,7 @@ def _readiness(
     from aalearn.learn.synthesis import synthesize
     from aalearn.model.target import Target
 
-    options = learning.options(face, store, name, learning.Choice(), Target())
+    options = learning.options(face, store, name, learning.Choice(silent=True), Target(), accesses)
     try:
         synthesis = synthesize(name, accesses, options)
     except NotExpressible as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aalearn.cli import learning
+from aalearn.cli import learning, revisions
 from aalearn.cli.completion import profile_names
 from aalearn.cli.explain import ground_document
 from aalearn.cli.face import Face, face_of
@@ -61,6 +61,10 @@ _Reason = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Why rules are approved or a revision is saved: recorded.")
 ]
 _Exe = Annotated[str | None, typer.Option("--exe", metavar="PATH", help="The program that the profile attaches to.")]
+_Revision = Annotated[
+    int | None,
+    typer.Option("--revision", metavar="NUMBER", min=1, help="Print the text of this revision, as it was kept."),
+]
 _Abstractions = Annotated[
     Abstractions,
     typer.Option(
@@ -82,10 +86,11 @@ def command(
     approve: _Approve = None,
     save: _Save = False,
     reason: _Reason = "",
+    revision: _Revision = None,
     exe: _Exe = None,
     abstractions: _Abstractions = Abstractions.NONE,
     include_denied: learning.IncludeDenied = False,
-    container: learning.Container = False,
+    container: learning.Container = None,
     root: learning.Root = None,
     base: learning.Base = None,
     target: learning.Target = None,
@@ -96,6 +101,9 @@ def command(
     instead, no profile is printed, and the exit code is 1.
     """
     face = face_of(context)
+    if revision is not None:
+        _kept(face, context, profile, revision)
+        return
     _check(all_active, accepted, approve, reason, save=save)
     choice = learning.Choice(
         container=container,
@@ -114,9 +122,10 @@ def command(
         if approve:
             learning.decide(store, name, approve, "approve", reason)
         accesses = store.accesses(name)
-        revisions = store.revisions(name)
-        options = learning.options(face, store, name, choice, judge.target)
-    last = revisions[-1] if revisions else None
+        kept = store.revisions(name)
+        options = learning.options(face, store, name, choice, judge.target, accesses)
+    container = options.container
+    last = kept[-1] if kept else None
     proposal = _proposal(face, name, accesses, options, judge, choice, last, anew=whole or container)
     _present(face, name, accesses, proposal, approve or [], container=container)
     if save:
@@ -154,6 +163,34 @@ def _proposal(
     if measured:
         face.say("aalearn: note: abstractions are measured for whole texts only: add --whole")
     return missing(name, accesses, options, judge, found)
+
+
+def _kept(face: Face, context: typer.Context, profile: str, number: int) -> None:
+    """Print a revision's text. Raises UsageError beside options that shape a new one, or where it is not there."""
+    given = [name for name in context.params if name not in ("profile", "revision") and _was_given(context, name)]
+    if given:
+        raise UsageError(f"--revision prints what was kept: leave out --{given[0].replace('_', '-')}")
+    with face.store(readonly=True) as store:
+        name = revisions.known_anywhere(store, profile)
+        kept = revisions.numbered(store.revisions(name), number, name)
+    from aalearn.lifecycle.past import detail_of
+
+    face.emit(
+        {
+            "schema": 1,
+            "profile": plain(name),
+            "revision": kept.number,
+            "text_sha256": kept.sha256,
+            "text": kept.text,
+            "proof": detail_of(kept.proof),
+        },
+        kept.text,
+    )
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
 
 
 def _save(face: Face, name: bytes, proposal: Proposal, last: Revision | None, reason: str) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from aalearn.learn.containers import inside
 from aalearn.learn.labels import Context, context
 from aalearn.learn.options import Options
 from aalearn.learn.transitions import Plan
 from aalearn.model.errors import NotExpressible
 from aalearn.model.event import Access, Event, Verdict
-from aalearn.model.label import Label
+from aalearn.model.label import STACK, Label, fold
 
 PEERS = ("peer", "peer_label")
 IX_FALLBACK = b"ix fallback"
@@ -52,10 +53,10 @@ def _order_key(access: Access) -> tuple[object, ...]:
 
 def admitted(name: bytes, accesses: Sequence[Access], options: Options) -> list[Item]:
     """Return the accesses that are evidence of need: ALLOWED; AUDIT of an exec by `ix fallback`; DENIED where asked
-    for.
+    for. In a container's profile the host's names of its files are replaced by its own.
     """
     items: list[Item] = []
-    for at, access in enumerate(accesses):
+    for at, access in enumerate(map(inside, accesses) if options.container else accesses):
         event = access.event
         if event.verdict is Verdict.DENIED:
             counts = options.include_denied
@@ -91,7 +92,10 @@ def fold_peer(peer: bytes, plan: Plan, name: bytes) -> bytes:
         block = plan.block(found)
     except NotExpressible:  # a hat that can't be named: nothing but its profile can stand for it
         block = None
-    return plan.label(block) if block is not None else bytes(Label.parse(peer).folded())
+    if block is None:
+        return bytes(Label.parse(peer).folded())
+    own, *others = peer.split(STACK)  # kernels from 6.17 on label what runs in a container `profile//&unconfined`
+    return STACK.join([plan.label(block) if context(name, one) is not None else fold(one) for one in (own, *others)])
 
 
 def _exec_target(event: Event, block: str, plan: Plan) -> bytes | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aalearn.learn.blocks import Block
+from aalearn.learn.containers import RUNTIME, runtime_signals
 from aalearn.learn.evidence import Item
 from aalearn.learn.generalise import Group, generalise
 from aalearn.learn.options import Action, Options
@@ -25,7 +26,7 @@ class Draft:
     two single runs that ask for two signals do not vouch for each other. `why` says from what it was generalised, or
     why this transition. `paths` are the observed paths behind a pattern, sorted. `implied`: no record of the block
     itself asked for it. `opens`, `flood`, `proposed`, `root` are as in `Group`; `squeezed`: generalised only because
-    there were too many rules.
+    there were too many rules. `given`: every container's profile has it, whether a record asked for it or not.
     """
 
     rule: Rule
@@ -41,6 +42,7 @@ class Draft:
     proposed: bool = False
     root: bool = False
     squeezed: bool = False
+    given: bool = False
 
 
 def drafts(block: Block, items: Mapping[int, Item], plan: Plan, options: Options) -> list[Draft]:
@@ -51,10 +53,24 @@ def drafts(block: Block, items: Mapping[int, Item], plan: Plan, options: Options
     files = _kept(files, [rule for name, rule in options.previous if name.encode() == plan.label(block.name)])
     found = _with_execs(files, _execs(block, items, plan), options)
     found += _merged(block.others, items, options, implied=False)
+    if options.container and not block.name:
+        found = _with_runtime(found)
     granted = [draft.rule for draft in found]
     wanted = {rule: at for rule, at in block.implied.items() if not any(own.covers(rule) for own in granted)}
     found += _merged(wanted, items, options, implied=True)
     return sorted(found, key=lambda draft: draft.rule.sort_key())
+
+
+def _with_runtime(found: Sequence[Draft]) -> list[Draft]:
+    """Return the drafts with the rules by which a runtime stops a container; what these cover is evidence for them."""
+    rest, given = list(found), []
+    for rule in runtime_signals():
+        total = Draft(rule, (), frozenset(), 0, 0, RUNTIME, given=True)
+        for draft in [draft for draft in rest if rule.covers(draft.rule)]:
+            total = _joined_drafts(total, draft)
+            rest.remove(draft)
+        given.append(total)
+    return rest + given
 
 
 def _files(block: Block, options: Options, *, squeeze: bool = False) -> list[Draft]:

@@ -136,8 +136,10 @@ def _judge(
     state: State | None = State.ACTIVE
     if Action.OWNER in decided and isinstance(rule, FileRule):
         rule = replace(rule, owner=True)
-    settled = Action.APPROVE in decided or (
-        risk.tier != 1 and not decided.keys().isdisjoint({Action.ACCEPT, Action.OWNER})
+    settled = (
+        draft.given
+        or Action.APPROVE in decided
+        or (risk.tier != 1 and not decided.keys().isdisjoint({Action.ACCEPT, Action.OWNER}))
     )
     if settled:
         reasons = ()
@@ -199,7 +201,7 @@ def _remarks(draft: Draft, items: Sequence[Item], decided: Mapping[Action, Decis
         remarks.append(draft.why)
     if draft.implied:
         remarks.append("the other side of what this profile was seen to do to a child that does not log it")
-    if all(item.denied for item in items):
+    if items and all(item.denied for item in items):
         remarks.append("from DENIED records: it was refused, and a person asked to learn from that")
     remarks += [_by(action.value, decided[action]) for action in sorted(decided) if action is not Action.DENY]
     return tuple(remarks)

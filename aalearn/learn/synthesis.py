@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from aalearn.learn.containers import FLAGS, outside
 from aalearn.learn.evidence import admitted, order
 from aalearn.learn.flood import capped
 from aalearn.learn.gather import Gathered, gather, planned, sorted_notes
@@ -89,7 +90,10 @@ def synthesize(name: bytes, accesses: Sequence[Access], options: Options | None 
         document=_document(profile, judged, gathered, decided, options),
         evidence=_evidence(judged, gathered, decided),
         learned=_learned(judged, gathered),
-        notes=sorted_notes(gathered.notes, [*floods, *_own_notes(judged, gathered, decided, options)]),
+        notes=sorted_notes(
+            gathered.notes,
+            [*floods, *_own_notes(judged, gathered, decided, options), *_container_notes(accesses, options)],
+        ),
         review=_waiting(judged, decided, active=True),
         withheld=_waiting(judged, decided, active=False),
         judged=tuple(judged),
@@ -121,7 +125,8 @@ def _document(profile: str, judged: list[Judged], gathered: Gathered, decided: P
 
 
 def _flags(options: Options) -> tuple[str, ...]:
-    return (("complain",) if options.complain else ()) + tuple(flag for flag in options.flags if flag != "complain")
+    wanted = [*(FLAGS if options.container else ()), *options.flags]
+    return (("complain",) if options.complain else ()) + tuple(dict.fromkeys(f for f in wanted if f != "complain"))
 
 
 def _block(name: str, judged: list[Judged], gathered: Gathered, decided: Plan, options: Options) -> Profile:
@@ -221,6 +226,15 @@ def _waiting(judged: Iterable[Judged], decided: Plan, *, active: bool) -> tuple[
         for rule in judged
         if rule.reasons and (rule.state in (State.ACTIVE, State.REVIEW)) is active
     )
+
+
+def _container_notes(accesses: Iterable[Access], options: Options) -> list[Note]:
+    """Return what a reader of a container's profile should know of its paths."""
+    renamed = outside(accesses) if options.container else 0
+    if not renamed:
+        return []
+    text = f"{renamed} {'event' if renamed == 1 else 'events'} named the container's files by the host's tree of"
+    return [Note(Level.DOUBT, f"{text} layers: their rules name the container's own paths")]
 
 
 def _own_notes(judged: Sequence[Judged], gathered: Gathered, decided: Plan, options: Options) -> list[Note]:
