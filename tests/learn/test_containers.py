@@ -1,6 +1,7 @@
 """Learning for a container: the host's names of its files, the runtime's signals, the flags, and how it is told."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,12 @@ def test_paths_are_the_containers_and_a_host_profile_keeps_them() -> None:
 
 def test_the_runtime_may_always_stop_a_container(parser: str) -> None:
     log = _log()
-    signal = {"requested_mask": "receive", "denied_mask": "receive", "signal": "urg", "peer": "unconfined"}
+    signal: dict[str, Any] = {
+        "requested_mask": "receive",
+        "denied_mask": "receive",
+        "signal": "urg",
+        "peer": "unconfined",
+    }
     log.add("signal", class_="signal", **signal)
     for mode in Mode:
         made = learn(log.all, container=True, mode=mode)
@@ -91,7 +97,12 @@ def test_the_runtime_may_always_stop_a_container(parser: str) -> None:
 
 def test_labels_of_new_kernels_stay_whole(parser: str) -> None:
     log = Made()
-    fields = {"requested_mask": "send", "denied_mask": "send", "signal": "term", "peer": "p//&unconfined"}
+    fields: dict[str, Any] = {
+        "requested_mask": "send",
+        "denied_mask": "send",
+        "signal": "term",
+        "peer": "p//&unconfined",
+    }
     log.add("signal", profile="p//&unconfined", class_="signal", **fields)
     made = learn(log.all, container=True)
     assert 'signal (send) set=(term) peer="p//&unconfined",' in texts(made, "")
@@ -104,7 +115,7 @@ def test_evidence_tells_a_container() -> None:
     plain = log.file("/etc/hosts")
     assert told(log.all) == ""
     assert inside(plain) is plain
-    fields = {"requested_mask": "receive", "signal": "term", "peer": "unconfined"}
+    fields: dict[str, Any] = {"requested_mask": "receive", "signal": "term", "peer": "unconfined"}
     signal = log.add("signal", class_="signal", **fields)
     assert told(log.all) == ""
     assert told([replace(signal, programs=(b"runc",))]) == "runc sent it signals"
