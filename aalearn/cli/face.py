@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import typer
 
-    from aalearn.cli.settings import Settings
+    from aalearn.cli.settings import Loaded, Settings
     from aalearn.store import Store
 
 
@@ -32,11 +32,16 @@ class Face:
     verbose: bool = False
 
     @cached_property
-    def settings(self) -> Settings:
-        """The settings: command line, environment, file, default."""
-        from aalearn.cli.settings import load
+    def loaded(self) -> Loaded:
+        """The settings (command line, environment, file, default) and where each comes from."""
+        from aalearn.cli.settings import load_with_origins
 
-        return load(self.config, {"db": self.db, "output": self.form})
+        return load_with_origins(self.config, {"db": self.db, "output": self.form})
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+        return self.loaded.settings
 
     def emit(self, document: output.Value, text: str) -> None:
         """Write the command's result to stdout in the wanted format."""
