@@ -1,0 +1,279 @@
+"""The one function that changes a profile on this machine: its file, its links and what the kernel runs. All or none.
+
+Order: backups and the intent (on disk), file, links, kernel, verification, the list of what was applied, intent gone.
+Whatever fails in between brings file, links and kernel back as they were. After a crash the intent is still there:
+`finish` does the rest of it, `undo` takes it back; both may be repeated. The kernel takes a profile with all its
+children in one transaction, so there is no moment without a profile and none with a half of one.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aalearn.lifecycle.node import files
+from aalearn.lifecycle.node.machine import Machine
+from aalearn.lifecycle.node.records import Applied, Intent, Link, Records
+from aalearn.lifecycle.node.tasks import tasks, under
+from aalearn.model.errors import AalearnError, PolicyError, UsageError
+from aalearn.model.text import shown
+from aalearn.policy.decoder import BinaryProfile, Mode, decode
+from aalearn.policy.loaded import Loaded
+
+_LOG: Final = logging.getLogger(__name__)
+_MODES: Final = {Mode.ENFORCE: "enforce", Mode.COMPLAIN: "complain", Mode.KILL: "kill", Mode.UNCONFINED: "unconfined"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What shall be done to one profile.
+
+    `text` goes to `place` below the policy folder (see `files`), None: the file is removed. `policy` is the compiled
+    policy to load, None: the profile is unloaded (its tasks become unconfined: see to them before). `links` are places
+    with where they shall lead, "" for no link. `stage`, `revision` (0: none), `who` and `reason` are those of the step
+    that the store gets; `remembered` False forgets all that was applied (a retirement).
+    """
+
+    profile: bytes
+    place: str
+    text: bytes | None
+    policy: bytes | None
+    stage: str
+    who: str
+    links: tuple[tuple[str, str], ...] = ()
+    revision: int = 0
+    reason: str = ""
+    remembered: bool = True
+    before: int | None = None  # of the entry that a later revert leads to; None: the last one applied
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a change did: the entry that was recorded (None for a removal) and what is worth telling a person."""
+
+    applied: Applied | None
+    notes: tuple[str, ...] = ()
+
+
+def apply(machine: Machine, change: Change) -> Done:
+    """Do a change, wholly or not at all.
+
+    Raises UsageError when it can't be begun (not root, a link in the way, an interrupted change before it), PolicyError
+    when the kernel refuses or runs something else than it was given: file, links and kernel are then as before.
+    """
+    machine.kernel.ready()
+    with Records.open(machine.backups) as records:
+        return _apply(machine, records, change)
+
+
+def pending(machine: Machine) -> tuple[Intent, ...]:
+    """Return the changes that were begun and neither done nor undone, by profile: a crash came in between."""
+    if not machine.backups.exists():
+        return ()
+    with Records.open(machine.backups) as records:
+        return records.pending()
+
+
+def finish(machine: Machine, intent: Intent) -> Done:
+    """Do the rest of an interrupted change. Raises as `apply`; then all is as before the change."""
+    machine.kernel.ready()
+    with Records.open(machine.backups) as records:
+        if intent not in records.pending():
+            raise UsageError(f"the change of {shown(intent.name)} is not open any more")
+        return _carried_out(machine, records, intent, None, remembered=bool(intent.new_text))
+
+
+def undo(machine: Machine, intent: Intent) -> None:
+    """Take back an interrupted change. Raises PolicyError or OSError when that fails; the intent then stays."""
+    machine.kernel.ready()
+    with Records.open(machine.backups) as records:
+        if intent in records.pending():
+            _undone(machine, records, intent)
+
+
+def applied(machine: Machine, profile: bytes) -> tuple[Applied, ...]:
+    """Return what was applied to a profile on this machine, oldest first. Only root may ask."""
+    if not machine.backups.exists():
+        return ()
+    with Records.open(machine.backups) as records:
+        return records.applied(profile)
+
+
+def _apply(machine: Machine, records: Records, change: Change) -> Done:
+    name = change.profile.decode("utf-8", "surrogateescape")
+    if any(intent.profile == name for intent in records.pending()):
+        raise UsageError(f"a change of {shown(name)} was interrupted: run `aalearn reconcile` first")
+    files.sweep(machine.profiles)
+    old_text = files.read(machine.profiles, change.place)
+    old_policy = _running(machine, change, old_text)
+    intent = Intent(
+        profile=name,
+        place=change.place,
+        old_text=records.keep(old_text),
+        new_text=records.keep(change.text),
+        old_policy=records.keep(old_policy),
+        new_policy=records.keep(change.policy),
+        links=tuple(Link(place, files.link_target(machine.profiles, place), target) for place, target in change.links),
+        stage=change.stage,
+        revision=change.revision,
+        who=change.who,
+        reason=change.reason,
+        when=int(time.time() * 1000),
+    )
+    records.begin(intent)
+    return _carried_out(machine, records, intent, change.before, remembered=change.remembered)
+
+
+def _running(machine: Machine, change: Change, old_text: bytes | None) -> bytes | None:
+    """Return the policy to bring back where the change fails: what the kernel runs, or else what the file gives."""
+    try:
+        return machine.running(change.profile)
+    except PolicyError as error:
+        if old_text is None or change.place.startswith(f"{files.LOCAL}/"):
+            raise PolicyError(f"{shown(change.profile)} could not be brought back if this fails: {error}") from error
+        compiled = machine.judge().compile(machine.profiles / change.place, strict=False).compiled
+        return compiled.blob if compiled else None
+
+
+def _remember_found(records: Records, intent: Intent) -> None:
+    """Keep what was here before the first change as an entry to revert to."""
+    if not intent.old_policy or records.applied(intent.name):
+        return
+    modes = _modes(records.get(intent.old_policy))
+    links = tuple(Link(link.place, link.old, link.old) for link in intent.links)
+    entry = Applied(
+        number=0,
+        before=0,
+        place=intent.place,
+        text=intent.old_text,
+        policy=intent.old_policy,
+        mode=modes.get(intent.name, ""),
+        stage="",
+        revision=0,
+        who="",
+        reason="found here",
+        when=intent.when,
+        links=links,
+    )
+    records.record(intent.name, entry)
+
+
+def _carried_out(machine: Machine, records: Records, intent: Intent, before: int | None, *, remembered: bool) -> Done:
+    if remembered:
+        _remember_found(records, intent)
+    try:
+        notes = _done(machine, records, intent)
+    except (AalearnError, OSError, KeyboardInterrupt) as error:
+        try:
+            _undone(machine, records, intent)
+        except (AalearnError, OSError) as second:
+            hint = "run `aalearn reconcile`"
+            raise PolicyError(f"{_told(error)}; and it could not be taken back: {_told(second)}: {hint}") from error
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise PolicyError(f"{_told(error)}; file and kernel are as before") from error
+    entry = None
+    if remembered:
+        entries = records.applied(intent.name)
+        last = entries[-1].number if entries else 0
+        mode = _modes(records.get(intent.new_policy)).get(intent.name, "")
+        made = Applied(
+            number=0,
+            before=last if before is None else before,
+            place=intent.place,
+            text=intent.new_text,
+            policy=intent.new_policy,
+            mode=mode,
+            stage=intent.stage,
+            revision=intent.revision,
+            who=intent.who,
+            reason=intent.reason,
+            when=intent.when,
+            links=intent.links,
+        )
+        entry = next((one for one in entries[-1:] if one.when == made.when and one.text == made.text), None)
+        entry = entry or records.record(intent.name, made)
+    else:
+        records.drop(intent.name)
+    records.end(intent)
+    return Done(entry, notes)
+
+
+def _done(machine: Machine, records: Records, intent: Intent) -> tuple[str, ...]:
+    """Write, link, load and verify; return notes."""
+    text, policy = records.get(intent.new_text), records.get(intent.new_policy)
+    if policy is None and machine.loaded(intent.name):
+        machine.kernel.unload(intent.name)
+    files.write(machine.profiles, intent.place, text)
+    for link in intent.links:
+        files.link(machine.profiles, link.place, link.new)
+    if policy is None:
+        return ()
+    machine.kernel.load(policy)
+    notes = _without_leftovers(machine, intent.name, policy)
+    _verify(machine.loaded(intent.name), policy)
+    return notes
+
+
+def _undone(machine: Machine, records: Records, intent: Intent) -> None:
+    """Bring back file, links and kernel, verify, and forget the intent."""
+    policy = records.get(intent.old_policy)
+    files.write(machine.profiles, intent.place, records.get(intent.old_text))
+    for link in intent.links:
+        files.link(machine.profiles, link.place, link.old)
+    if policy is not None:
+        machine.kernel.load(policy)
+        _without_leftovers(machine, intent.name, policy)
+        _verify(machine.loaded(intent.name), policy)
+    elif machine.loaded(intent.name):
+        machine.kernel.unload(intent.name)
+    records.end(intent)
+
+
+def _verify(loaded: Sequence[Loaded], policy: bytes) -> None:
+    """Do nothing when the kernel runs the very bytes of the policy, in its modes. Raises PolicyError."""
+    there = {one.name: one for one in loaded}
+    for name, mode in _modes(policy).items():
+        found = there.get(name)
+        if found is None:
+            raise PolicyError(f"the kernel does not show {shown(name)} as loaded")
+        if found.blob is not None and not found.is_made_of(policy):
+            raise PolicyError(f"the kernel runs another policy for {shown(name)} than was loaded ({found.sha256[:16]})")
+        if mode and found.mode != mode:
+            raise PolicyError(f"{shown(name)} is in {shown(found.mode)} mode and should be in {mode} mode")
+
+
+def _modes(policy: bytes | None) -> Mapping[bytes, str]:
+    """Return the mode of each profile of compiled policy in the kernel's words, "" where those vary by kernel."""
+    return {one.name: _mode(one) for one in decode(policy)} if policy else {}
+
+
+def _mode(profile: BinaryProfile) -> str:
+    return "complain" if profile.complain else _MODES.get(profile.mode, "")
+
+
+def _without_leftovers(machine: Machine, profile: bytes, policy: bytes) -> tuple[str, ...]:
+    """Remove children that the new policy does not have and the kernel kept; return a note for those still in use."""
+    names = set(_modes(policy))
+    extra = [one.name for one in machine.loaded(profile) if one.name not in names]
+    notes = []
+    running = tasks(machine.proc) if extra else ()
+    for name in sorted(extra, key=lambda one: -one.count(b"//")):
+        users = under(running, name)
+        if users:
+            notes.append(f"{shown(name)} is not in the new text and stays loaded, because {users[0]}: restart it")
+            continue
+        with contextlib.suppress(PolicyError):  # it went with its parent
+            machine.kernel.unload(name)
+    return tuple(notes)
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, AalearnError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = f"{shown(str(error.filename))}: " if error.filename else ""
+        return f"{name}{error.strerror or shown(str(error))}"
+    return "interrupted"
