@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from aalearn.model.errors import StoreError, UsageError
 from aalearn.model.text import shown
+from aalearn.store.owning import open_own, refuse_tricks
 
 _MAGIC: Final = b"SQLite format 3\0"
 # "aaln" in the file's header: `file` and we know by it whose database this is.
@@ -98,7 +99,7 @@ def for_writing(connection: Connection, writes: bool) -> Connection:
 
 
 def look_at(file: Path, name: str, *, readonly: bool) -> None:
-    """Refuse what can't be a store, before SQLite sees it; make a new file (mode 0600: logs may hold secrets).
+    """Refuse what can't be a store, before SQLite sees it; make a new file (see `store/owning`).
 
     Raises StoreError.
     """
@@ -116,7 +117,7 @@ def _look_at(file: Path, name: str, *, readonly: bool) -> None:
             raise StoreError(f"there is no store at {name}: run `aalearn ingest LOG…` first") from None
         if not file.parent.is_dir():
             raise StoreError(f"the store {name} can't be made: its folder does not exist") from None
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_own(file))
         return
     if S_ISDIR(mode):
         raise StoreError(f"the store {name} is a folder: name a file with --db")
@@ -128,6 +129,7 @@ def _look_at(file: Path, name: str, *, readonly: bool) -> None:
         raise StoreError(f"{name} is not an SQLite database: name another with --db, or move this file away")
     if not head and readonly:
         raise StoreError(f"the store {name} is empty: run `aalearn ingest LOG…` first")
+    refuse_tricks(file)
     if not readonly and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
         raise StoreError(f"the store {name} or its folder may not be written by this user: run as its owner")
 

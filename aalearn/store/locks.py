@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 from aalearn.model.errors import StoreError
 from aalearn.model.text import shown
 from aalearn.store.codec import name_id
+from aalearn.store.owning import open_own
 
 _PAUSE: Final = 0.05
 
@@ -32,7 +33,7 @@ class FileLock:
         if self._handle >= 0:
             return
         try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            handle = open_own(self._path)
         except OSError as error:
             raise StoreError(f"the lock {shown(str(self._path))} can't be made: {error.strerror}") from error
         end = time.monotonic() + wait
