@@ -167,9 +167,15 @@ class Weigher:
 
 
 def denials(weigher: Weigher, accesses: Iterable[Access], since: int = 0) -> tuple[Denial, ...]:
-    """Return what was denied at or after `since` (ms), by time. What began before counts whole, from `since` on."""
-    found = [weigher.denial(one) for one in accesses if one.event.verdict in REFUSALS and one.last >= since]
-    return tuple(sorted((replace(one, first=max(one.first, since)) for one in found), key=by_time))
+    """Return what was denied at or after `since` (ms), by time. What began before counts once: it was that often at
+    least, and how often in all the store does not tell.
+    """
+    found = []
+    for one in accesses:
+        if one.event.verdict in REFUSALS and one.last >= since:
+            denial = weigher.denial(one)
+            found.append(denial if one.first >= since else replace(denial, first=since, count=1))
+    return tuple(sorted(found, key=by_time))
 
 
 def by_time(one: Denial) -> tuple[int, int, bytes, str, bytes]:

@@ -228,7 +228,7 @@ def promoted_of(profile: bytes, steps: Sequence[Past]) -> Promoted | None:
             enforced = enforced[:-1]
             if step.detail.get("mode") == "enforce":
                 enforced = [*(one for one in enforced if one != step.revision), step.revision]
-                since = step.when
+                since = step.when + 1  # what led to it is over
         elif step.stage == "retired":
             enforced = []
         standing = step.stage

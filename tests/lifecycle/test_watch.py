@@ -1,0 +1,284 @@
+"""The watch on a real store: what it tells, counts and takes back; crashes and failures in between."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from aalearn.lifecycle.denials import Denial
+from aalearn.lifecycle.limits import Limits
+from aalearn.lifecycle.units import UnitState
+from aalearn.lifecycle.watch import Watch
+from aalearn.model.event import Event
+from aalearn.store import Store
+from tests.lifecycle.watching import SOCKET, T0, Now, Recorder, batch, reading
+
+LIMITS = Limits(denials=3, seconds=10, probation=100, unit_seconds=30)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store.open("sqlite://") as opened:
+        yield opened
+
+
+class Scene:
+    """One service with its watch, and the clock."""
+
+    def __init__(
+        self, store: Store, failures: int = 0, *, limits: Limits = LIMITS, permits: bool | None = None
+    ) -> None:
+        self.store = store
+        self.now = T0 + 1000
+        self.applier = Recorder(failures)
+        self.unit: UnitState | None = None
+        self.asked: list[tuple[Denial, ...]] = []
+        self._limits, self._permits = limits, permits
+        self.watch = self.start()
+
+    def start(self) -> Watch:
+        """Begin anew, as after a crash: nothing but the store is known."""
+        self.watch = Watch(
+            self._limits,
+            self.applier,
+            permits=self._ask,
+            unit_state=lambda _: self.unit,
+            unit_of=lambda pid: "nginx.service" if pid == 77 else "",
+            worker=Now(),
+            clock=lambda: self.now,
+        )
+        return self.watch
+
+    def _ask(self, _: bytes, __: str, basis: tuple[Denial, ...]) -> bool | None:
+        self.asked.append(basis)
+        return self._permits
+
+    def promote(self, *revisions: int) -> None:
+        for revision in revisions:
+            while len(self.store.revisions(b"nginx")) < revision:
+                text = f"profile nginx {{ /r{len(self.store.revisions(b'nginx'))} r, }}\n"
+                self.store.save_revision(b"nginx", text, "{}", author="x", reason="", when=T0)
+            self.store.step(b"nginx", "enforced", revision=revision, who="anna", reason="", when=self.now)
+            self.now += 1
+
+    def denied(self, *events: Event, count: int = 1, trusted: bool = True) -> None:
+        """Commit denials, and let the watch see them."""
+        made = batch(*((one, self.now, count) for one in events), trusted=trusted)
+        self.store.commit(made)
+        self.watch.committed(made, self.store)
+
+    def tick(self, seconds: float = 1.0) -> None:
+        self.now += int(seconds * 1000)
+        self.watch.tick(self.now, self.store)
+
+    @property
+    def states(self) -> list[tuple[str, int, str]]:
+        return [(one.state, one.revision, one.who) for one in self.store.steps(b"nginx")]
+
+
+def test_a_denial_is_told_with_its_rule_and_counted(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/new\x1b[31m\n"))
+    (told,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert told.startswith("nginx denied open r /etc/new\\x1b[31m\\x0a by nginx; would be allowed by")
+    assert scene.watch.figures.denied == {(b"nginx", 0): 1}
+    assert scene.applier.asked == []
+    caplog.clear()
+    scene.denied(reading("/etc/new\x1b[31m\n"))
+    assert not caplog.records, "the same again is counted, not told"
+    rows = {figure.name: figure.values for figure in scene.watch.figures.rows()}
+    assert rows["aalearn_denied_events"] == (((("profile", "nginx"), ("tier", "0")), 2.0),)
+    assert rows["aalearn_enforced_revision"] == (((("profile", "nginx"),), 1.0),)
+
+
+def test_others_and_complain_mode_are_no_matter(store: Store) -> None:
+    scene = Scene(store)
+    store.step(b"nginx", "learning", revision=0, who="x", reason="", when=T0)
+    scene.denied(reading("/a", b"nginx"), reading("/a", b"redis"), count=50)
+    assert not scene.watch.figures.denied
+    assert scene.applier.asked == []
+
+
+def test_the_first_promotion_goes_back_to_complain_mode(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=2)
+    assert scene.applier.asked == []
+    scene.denied(reading("/etc/b"))
+    assert scene.applier.asked == [("complain", "nginx")]
+    assert scene.states[-1] == ("reverted", 1, "aalearn")
+    step = store.steps(b"nginx")[-1]
+    detail = json.loads(step.detail)
+    assert (detail["mode"], detail["cause"], detail["from"], detail["automatic"]) == ("complain", "rate", 1, True)
+    assert [one["rule"] for one in detail["lacking"]] == ["/etc/a r,", "/etc/b r,"]
+    assert "3 denials within 10 s" in step.reason
+    errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert errors[-1].startswith("nginx was taken back to complain mode: 3 denials within 10 s")
+    assert scene.watch.figures.reverted == {(b"nginx", "complain"): 1}
+    scene.denied(reading("/etc/c"), count=50)
+    scene.tick(5)
+    assert len(scene.applier.asked) == 1
+
+
+def test_a_later_promotion_goes_back_to_the_revision_before(store: Store) -> None:
+    scene = Scene(store, permits=True)
+    scene.promote(1, 2)
+    scene.tick()
+    scene.denied(SOCKET)
+    assert scene.applier.asked == [("revert", "nginx", store.revisions(b"nginx")[0].sha256)]
+    assert scene.states[-1] == ("reverted", 1, "aalearn")
+    assert json.loads(store.steps(b"nginx")[-1].detail)["mode"] == "enforce"
+    scene.tick(3)
+    scene.denied(SOCKET, reading("/x"), count=50)  # still enforced, still told, but taken back only once
+    assert scene.watch.figures.denied[b"nginx", 1] == 51
+    assert len(scene.applier.asked) == 1
+
+
+def test_a_revision_that_would_deny_it_too_is_no_help(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store, permits=False)
+    scene.promote(1, 2)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    assert scene.applier.asked == []
+    assert scene.states[-1][0] == "enforced"
+    assert "it stays enforced: revision 1, enforced before, would deny all of it too" in caplog.text
+    assert [[one.judgement.what for one in basis] for basis in scene.asked] == [["open r /etc/a"]]
+    assert not scene.watch.figures.pending
+
+
+def test_after_the_probation_nothing_is_loosened(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    scene.tick(101)
+    scene.denied(reading("/etc/a"), SOCKET, count=1000)
+    scene.tick(10)
+    assert scene.applier.asked == []
+    assert scene.states[-1][0] == "enforced"
+    assert "its probation is over" in caplog.text
+    assert scene.watch.figures.tripped == {(b"nginx", "rate"): 1, (b"nginx", "tier1"): 1}
+
+
+def test_forged_denials_take_nothing_back(store: Store) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"), SOCKET, count=1000, trusted=False)
+    assert scene.applier.asked == []
+    assert scene.watch.figures.denied[b"nginx", 0] == 1000
+
+
+def test_what_a_person_refused_is_told_as_meant(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    scene.tick()
+    store.decide(b"nginx", "/run/docker.sock rw,", "deny", who="anna", when=T0, why="no")
+    scene.denied(SOCKET, count=100)
+    assert scene.applier.asked == []
+    assert "[refused by anna]" in caplog.text
+    assert scene.watch.figures.meant == {b"nginx": 100}
+
+
+def test_a_unit_that_fails_after_a_denial(store: Store) -> None:
+    scene = Scene(store)
+    scene.unit = UnitState("active", "running", "success", 0, "0", 1)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"))
+    scene.tick()
+    scene.tick(2)
+    assert scene.applier.asked == []
+    scene.unit = UnitState("activating", "auto-restart", "exit-code", 0, "1", 1)
+    scene.tick(2)
+    scene.tick(1)
+    assert scene.applier.asked == [("complain", "nginx")]
+    assert "the unit nginx.service failed (waits for its restart: exit-code, exit status 1)" in (
+        store.steps(b"nginx")[-1].reason
+    )
+
+
+def test_an_applier_out_of_reach_is_told_and_tried_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store, failures=3)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    assert "nginx is NOT taken back (try 1): the applier can't be reached; trying again in 1 s" in caplog.text
+    assert scene.watch.figures.pending == {b"nginx"}
+    assert scene.states[-1][0] == "enforced"
+    for _ in range(10):
+        scene.tick()
+    assert scene.applier.asked == [("complain", "nginx")]
+    assert scene.watch.figures.failed == {b"nginx": 3}
+    assert scene.states[-1] == ("reverted", 1, "aalearn")
+    assert not scene.watch.figures.pending
+
+
+def test_a_crash_between_commit_and_reaction_is_made_good(store: Store) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    store.commit(batch((reading("/etc/a"), scene.now, 3)))  # and the service is killed here
+    scene.start()
+    scene.tick()
+    assert scene.applier.asked == [("complain", "nginx")]
+    assert scene.states[-1][0] == "reverted"
+    scene.start()
+    scene.tick()
+    assert len(scene.applier.asked) == 1, "nothing is taken back twice"
+
+
+def test_after_a_long_pause_it_is_told_and_a_person_decides(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    store.commit(batch((reading("/etc/a"), scene.now, 30)))
+    scene.start()
+    scene.tick(500)
+    assert scene.applier.asked == []
+    assert "30 denials (1 kinds) since revision 1 was promoted" in caplog.text
+    assert "its probation is over" in caplog.text
+
+
+def test_a_batch_is_not_counted_twice_when_the_watch_begins_with_it(store: Store) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    scene.denied(reading("/etc/a"), count=2)  # before any tick
+    assert scene.watch.figures.denied == {(b"nginx", 0): 2}
+    assert scene.applier.asked == []
+
+
+def test_what_was_denied_to_the_revision_before_does_not_count(store: Store) -> None:
+    scene = Scene(store)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=2)
+    scene.tick()
+    scene.promote(2)
+    scene.tick(3)
+    scene.denied(reading("/etc/b"))
+    assert scene.applier.asked == []
+
+
+def test_a_person_who_is_faster_wins(store: Store) -> None:
+    scene = Scene(store, failures=1)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    store.step(b"nginx", "reverted", revision=1, who="anna", reason="", when=scene.now, detail='{"mode": "complain"}')
+    scene.tick(5)
+    scene.tick(5)
+    assert scene.applier.asked == []
+    assert scene.states[-1] == ("reverted", 1, "anna")
+
+
+def test_a_flood_of_names_fills_neither_journal_nor_memory(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store, limits=Limits(denials=10**9, seconds=10, probation=100))
+    scene.promote(1)
+    scene.tick()
+    for _ in range(3):
+        scene.denied(*(reading(f"/tmp/{scene.now}-{at}") for at in range(2500)))
+        scene.tick(0.01)
+    told = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(told) == 3 * 21 - 20
+    assert scene.watch.figures.denied == {(b"nginx", 0): 7500}
