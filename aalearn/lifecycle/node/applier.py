@@ -33,7 +33,8 @@ class Change:
     `text` goes to `place` below the policy folder (see `files`), None: the file is removed. `policy` is the compiled
     policy to load, None: the profile is unloaded (its tasks become unconfined: see to them before). `links` are places
     with where they shall lead, "" for no link. `stage`, `revision` (0: none), `who` and `reason` are those of the step
-    that the store gets; `remembered` False forgets all that was applied (a retirement).
+    that the store gets, `origin` the sha256 of the revision's text there. `remembered` False forgets all that was
+    applied (a retirement). `before` is the number of the entry that a later revert leads to (None: the last one).
     """
 
     profile: bytes
@@ -46,7 +47,8 @@ class Change:
     revision: int = 0
     reason: str = ""
     remembered: bool = True
-    before: int | None = None  # of the entry that a later revert leads to; None: the last one applied
+    before: int | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def _apply(machine: Machine, records: Records, change: Change) -> Done:
         who=change.who,
         reason=change.reason,
         when=int(time.time() * 1000),
+        origin=change.origin,
     )
     records.begin(intent)
     return _carried_out(machine, records, intent, change.before, remembered=change.remembered)
@@ -192,6 +195,7 @@ def _carried_out(machine: Machine, records: Records, intent: Intent, before: int
             reason=intent.reason,
             when=intent.when,
             links=intent.links,
+            origin=intent.origin,
         )
         entry = next((one for one in entries[-1:] if one.when == made.when and one.text == made.text), None)
         entry = entry or records.record(intent.name, made)

@@ -45,13 +45,16 @@ class Folder:
 
     def inside(self, name: str, *, make: bool = False) -> "Folder":
         """Open a folder of this one, never through a symbolic link. Raises as `open` does."""
-        path = self.path / name
+        path, made = self.path / name, False
         try:
             if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, 0o755, dir_fd=self.fd)
-                    os.fsync(self.fd)
+                    made = True
             fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self.fd)
+            if made:  # what the umask took away, and to disk
+                os.fchmod(fd, 0o755)
+                os.fsync(self.fd)
         except OSError as error:
             raise UsageError(f"can't open the folder {shown(str(path))}: {error.strerror}") from None
         return Folder(path, _checked(fd, path, private=False))
@@ -95,7 +98,7 @@ class Folder:
                 if about is None:
                     os.fchmod(fd, mode)
                 else:
-                    os.fchown(fd, about.st_uid, about.st_gid)
+                    _owned(fd, about)
                     os.fchmod(fd, stat.S_IMODE(about.st_mode))
                     self._attributes(name, fd)
                 os.fsync(fd)
@@ -172,6 +175,13 @@ class Folder:
                     os.setxattr(fd, attribute, os.getxattr(old, attribute))
         finally:
             os.close(old)
+
+
+def _owned(fd: int, about: os.stat_result) -> None:
+    """Give a file the owner of another; who may not do that needs not, where it has it already."""
+    own = os.fstat(fd)
+    if (own.st_uid, own.st_gid) != (about.st_uid, about.st_gid):
+        os.fchown(fd, about.st_uid, about.st_gid)
 
 
 def _present(fd: int, attribute: str) -> Iterator[bytes]:

@@ -41,7 +41,8 @@ class Intent:
     """A change that was begun: what was there and what shall be. Texts and policy are sha256 of backups, "": none.
 
     `place` is below the policy folder. `stage`, `revision` (0: none), `who`, `reason` are the step's, for the store;
-    `when` in ms since the epoch. `keep` False: nothing is remembered as applied (a removal).
+    `when` in ms since the epoch. `origin` is the sha256 of the revision's text as the store has it, which may differ in
+    its flags or be a part of the file, "" for none.
     """
 
     profile: str
@@ -56,6 +57,7 @@ class Intent:
     who: str
     reason: str
     when: int
+    origin: str = ""
 
     @property
     def name(self) -> bytes:
@@ -69,7 +71,7 @@ class Applied:
 
     `text` and `policy` are sha256 of backups ("": no file, not loaded); `mode` the kernel's word for the profile.
     `before` is the number of the entry that a revert leads to, 0 for none. `stage`, `revision`, `who`, `reason`, `when`
-    (ms) are those of the step in the store.
+    (ms) are those of the step in the store; `origin` is as in `Intent`.
     """
 
     number: int
@@ -84,6 +86,7 @@ class Applied:
     reason: str
     when: int
     links: tuple[Link, ...] = ()
+    origin: str = ""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,140 @@
+"""What an unprivileged service may have done: an earlier text of a profile again, or complain mode. Never a new text.
+
+The service reads hostile logs. So a request names a profile, and at most the sha256 of a text that was applied here
+before; the text itself comes from root's own backups. An edit by a person in between is never overwritten.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from aalearn.lifecycle.node import files
+from aalearn.lifecycle.node.applier import Change, Done, applied, apply
+from aalearn.lifecycle.node.machine import Machine
+from aalearn.lifecycle.node.records import Applied, Records
+from aalearn.lifecycle.node.texts import flagged, whole
+from aalearn.lifecycle.stages import Stage
+from aalearn.model.errors import PolicyError, UsageError
+from aalearn.model.text import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """What was taken back to: the entry that was recorded, and what is worth telling."""
+
+    applied: Applied
+    notes: tuple[str, ...] = ()
+
+
+def previous(machine: Machine, profile: bytes) -> Applied | None:
+    """Return the entry that a revert of the profile leads to, None when nothing was here before. Only root may ask."""
+    entries = applied(machine, profile)
+    if not entries:
+        return None
+    return next((one for one in entries if one.number == entries[-1].before), None)
+
+
+def revert(machine: Machine, profile: bytes, *, sha256: str = "", who: str, reason: str) -> Reverted:
+    """Apply again what was applied here before the last change, or the text of that sha256.
+
+    Raises UsageError when nothing was applied here, or the file was edited since; PolicyError when it can't be applied
+    (all is then as it was).
+    """
+    entries = applied(machine, profile)
+    last = _last(machine, profile, entries)
+    if sha256:
+        target = next((one for one in reversed(entries) if sha256 in (one.text, one.origin)), None)
+    else:
+        target = next((one for one in entries if one.number == last.before), None)
+    if target is None or not target.text:
+        what = f"no text {shown(sha256[:16])} was" if sha256 else "nothing else was"
+        raise UsageError(f"{what} applied to {shown(profile)} on this node before: ask for complain mode instead")
+    if target.place != last.place:
+        raise UsageError(
+            f"{shown(profile)} stood in {shown(target.place)} before and stands in {shown(last.place)} now: "
+            "move it by hand"
+        )
+    with Records.open(machine.backups) as records:
+        text = records.get(target.text)
+    if text is None:
+        raise PolicyError("the text to go back to is missing")
+    policy = whole(machine.judge(), profile, target.place, text).policy(machine.judge())
+    change = Change(
+        profile=profile,
+        place=target.place,
+        text=text,
+        policy=policy,
+        stage=Stage.REVERTED,
+        who=who,
+        links=_links_at(entries, target),
+        revision=target.revision,
+        reason=reason,
+        before=target.before,
+        origin=target.origin,
+    )
+    return _reverted(apply(machine, change))
+
+
+def complain(machine: Machine, profile: bytes, *, who: str, reason: str) -> Reverted:
+    """Put what was applied last into complain mode: by its flags, or where its file is another's, by the link.
+
+    Raises as `revert`.
+    """
+    last = _last(machine, profile, applied(machine, profile))
+    content = files.read(machine.profiles, last.place)
+    if content is None:
+        raise UsageError(f"{shown(last.place)} is missing from {shown(str(machine.profiles))}")
+    judge = machine.judge()
+    there = whole(judge, profile, last.place, content)
+    text, links = content, tuple((link.place, link.new) for link in last.links)
+    flagged_whole = there.in_mode(profile, complain=True)
+    if last.place == there.place:
+        text = flagged(content.decode("utf-8", "surrogateescape"), profile, complain=True).encode(
+            "utf-8", "surrogateescape"
+        )
+    else:
+        place = f"{files.COMPLAIN}/{there.place}"
+        links = (*(one for one in links if one[0] != place), (place, f"../{there.place}"))
+    change = Change(
+        profile=profile,
+        place=last.place,
+        text=text,
+        policy=flagged_whole.policy(judge),
+        stage=Stage.REVERTED,
+        who=who,
+        links=links,
+        revision=last.revision,
+        reason=reason,
+        origin=last.origin,
+    )
+    return _reverted(apply(machine, change))
+
+
+def _links_at(entries: tuple[Applied, ...], target: Applied) -> tuple[tuple[str, str], ...]:
+    """Return where each link led when `target` was the last entry: what later ones changed is as it was before them."""
+    found: dict[str, str] = {}
+    for entry in reversed(entries):
+        if entry.number > target.number:
+            found |= {link.place: link.old for link in entry.links}
+    found |= {link.place: link.new for link in target.links}
+    return tuple(sorted(found.items()))
+
+
+def _reverted(done: Done) -> Reverted:
+    if done.applied is None:
+        raise PolicyError("nothing was recorded")
+    return Reverted(done.applied, done.notes)
+
+
+def _last(machine: Machine, profile: bytes, entries: tuple[Applied, ...]) -> Applied:
+    """Return the last entry, whose text is the one on disk. Raises UsageError."""
+    if not entries:
+        raise UsageError(f"nothing was applied to {shown(profile)} on this node by aalearn")
+    last = entries[-1]
+    content = files.read(machine.profiles, last.place)
+    digest = hashlib.sha256(content).hexdigest() if content is not None else ""
+    if digest != last.text:
+        raise UsageError(
+            f"{shown(str(machine.profiles / last.place))} was changed since aalearn applied it at step "
+            f"{shown(last.stage)}: look at it and run `aalearn reconcile`"
+        )
+    return last

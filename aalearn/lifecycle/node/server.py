@@ -1,0 +1,85 @@
+"""Serving one request of the applier's socket: read a bounded line, do it, answer, and tell the journal who asked."""
+
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Final
+
+from aalearn.lifecycle.node.machine import Machine
+from aalearn.lifecycle.node.requests import Reverted, complain, revert
+from aalearn.lifecycle.node.wire import LARGEST, Answer, Request, parse_request, refusal
+from aalearn.model.errors import AalearnError, UsageError
+from aalearn.model.text import shown
+
+_PATIENCE: Final = 10.0  # seconds for a request to come
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+def serve(machine: Callable[[], Machine], source: int, sink: int, tell: Callable[[str], None]) -> int:
+    """Serve the request on descriptor `source`, answer on `sink`; return the exit code.
+
+    `tell` gets one line for the journal, whatever happens. Never raises for what the other side does.
+    """
+    who = _peer(source)
+    try:
+        request = parse_request(_line(source))
+    except UsageError as error:
+        tell(f"{who} was refused: {error}")
+        _answer(sink, refusal(str(error)))
+        return 2
+    asked = f"{who} asked to {request.do} {request.profile}" + (f" to {request.sha256}" if request.sha256 else "")
+    try:
+        done = _done(machine(), request, who)
+    except (AalearnError, OSError) as error:
+        told = str(error) if isinstance(error, AalearnError) else shown(f"{error.filename or ''} {error.strerror}")
+        tell(f"{asked}: nothing was changed: {told}")
+        _answer(sink, refusal(told))
+        return 3
+    entry = done.applied
+    tell(f"{asked}: done: {entry.mode} mode, text {entry.text}, revision {entry.revision or '-'}")
+    _answer(sink, Answer(request.profile, entry.mode, entry.text, entry.revision, done.notes).line())
+    return 0
+
+
+def _done(machine: Machine, request: Request, who: str) -> Reverted:
+    reason = "asked over the socket"
+    if request.do == "complain":
+        return complain(machine, request.name, who=who, reason=reason)
+    return revert(machine, request.name, sha256=request.sha256, who=who, reason=reason)
+
+
+def _line(source: int) -> bytes:
+    """Return what comes until the end or a line's end, at most one byte more than a request may have."""
+    line = bytearray()
+    end = time.monotonic() + _PATIENCE
+    while len(line) <= LARGEST and not line.endswith(b"\n"):
+        ready, _, _ = select.select([source], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            raise UsageError(f"no whole request came within {_PATIENCE:g} s")
+        part = os.read(source, LARGEST + 1 - len(line))
+        if not part:
+            break
+        line += part
+    return bytes(line)
+
+
+def _answer(sink: int, line: bytes) -> None:
+    try:
+        while line:
+            line = line[os.write(sink, line) :]
+    except OSError:  # whoever asked is gone; the journal has the line
+        return
+
+
+def _peer(source: int) -> str:
+    """Return who is at the other end: by the socket's credentials, which the kernel wrote."""
+    try:
+        with socket.socket(fileno=os.dup(source)) as connection:
+            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return f"uid {os.getuid()}"
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    return f"uid {uid} (pid {pid})"
