@@ -13,7 +13,21 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from aalearn.cli import annotate, apply, check, config, diff, explain, history, ingest, review, status, suggest, version
+from aalearn.cli import (
+    annotate,
+    apply,
+    check,
+    config,
+    diff,
+    explain,
+    history,
+    ingest,
+    review,
+    rollback,
+    status,
+    suggest,
+    version,
+)
 from aalearn.cli.face import Face
 from aalearn.cli.output import complain
 from aalearn.model.errors import AalearnError
@@ -96,7 +110,7 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
-for _module in (annotate, check, diff, explain, history, ingest, review, status, suggest, version):
+for _module in (annotate, check, diff, explain, history, ingest, review, rollback, status, suggest, version):
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
 

@@ -43,10 +43,10 @@ _BASIS: Final = 200  # denials that are kept to ask whether another revision wou
 class Reverter(Protocol):
     """What may be asked of the privileged side. Both raise AalearnError where nothing was changed."""
 
-    def revert(self, profile: bytes, sha256: str) -> None:
+    def revert(self, profile: bytes, sha256: str) -> object:
         """Enforce again the text with this digest, which was applied here before."""
 
-    def complain(self, profile: bytes) -> None:
+    def complain(self, profile: bytes) -> object:
         """Put the profile's own applied text into complain mode."""
 
 

@@ -1,7 +1,7 @@
 """What one compiled profile permits and another does not, class by class, each grant with a shortest witness."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
@@ -69,6 +69,17 @@ def compare(old: dict[bytes, Subject], new: dict[bytes, Subject]) -> tuple[Chang
             if not change.same:
                 changes.append(change)
     return tuple(changes)
+
+
+def lines(changes: Iterable[Change]) -> tuple[str, ...]:
+    """Return changes as lines: `+ BLOCK: GRANT` for more, `- …` for less, `+ BLOCK` for one that is new."""
+    found = []
+    for change in changes:
+        if change.state != "changed":
+            found.append(f"{'+' if change.state == 'added' else '-'} {change.block}")
+        found += [f"+ {change.block}: {grant}" for grant in change.gained]
+        found += [f"- {change.block}: {grant}" for grant in change.lost]
+    return tuple(found)
 
 
 def extra(subject: Subject, base: Subject | None) -> tuple[Grant, ...]:

@@ -11,7 +11,7 @@ from aalearn.model.pattern import Pattern
 from aalearn.model.text import shown
 from aalearn.policy.ask.base import Answer, Subject, Verdict, mask, numbers
 from aalearn.policy.ask.subject import subject_of
-from aalearn.policy.compare import compare, net_start, witness_text
+from aalearn.policy.compare import compare, lines, net_start, witness_text
 from aalearn.policy.compiler import Compiled, Parser
 from aalearn.policy.decoder import decode
 from aalearn.policy.features import Features
@@ -112,7 +112,7 @@ def prove(
     profiles = subjects(compiled.blob)
     asked = _ask(tuple(questions), profiles, _empty(text, target))
     before = target.subjects(baseline) if baseline is not None else {}
-    difference = _difference(target.subjects(previous), profiles) if previous is not None else ()
+    difference = lines(compare(target.subjects(previous), profiles)) if previous is not None else ()
     extra = _extra(asked, profiles, before, vouched, watched() if watch is None else watch)
     invariants = (_replayed(asked), _not_vacuous(asked), *extra, _mediated(asked), Invariant(7, True))
     return Proof(
@@ -247,16 +247,6 @@ def _unseen(block: str, subject: Subject, base: Subject | None, events: Sequence
             if allow and (family, kind) not in used:
                 found.append(Finding(block, f"network {family} {kind}", "never used"))
     return found
-
-
-def _difference(old: dict[bytes, Subject], new: dict[bytes, Subject]) -> tuple[str, ...]:
-    lines = []
-    for change in compare(old, new):
-        if change.state != "changed":
-            lines.append(f"{'+' if change.state == 'added' else '-'} {change.block}")
-        lines += [f"+ {change.block}: {grant}" for grant in change.gained]
-        lines += [f"- {change.block}: {grant}" for grant in change.lost]
-    return tuple(lines)
 
 
 def _counts(asked: Sequence[Asked]) -> Counts:

@@ -116,6 +116,19 @@ HISTORY = {
 }
 
 
+ENTRY = {"revision": (int, type(None)), "mode": str, "text_sha256": (str, type(None))}
+ROLLBACK = {
+    "schema": int,
+    "profile": str,
+    "dry_run": bool,
+    "from": ENTRY,
+    "to": ENTRY,
+    "tasks": [str],
+    "changed": [str],
+    "done": bool,
+}
+
+
 def fits(value: Any, shape: Any, where: str = "document") -> None:
     """Assert that a value has a shape: a type, a tuple of types, a list of one shape, or a dict of shapes."""
     if isinstance(shape, dict):

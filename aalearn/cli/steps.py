@@ -1,0 +1,42 @@
+"""Writing down a step of a profile's life after the machine was changed; the machine comes first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aalearn.model.errors import AalearnError, StoreError
+from aalearn.model.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aalearn.cli.face import Face
+
+
+def stage_in_store(face: Face, name: bytes) -> str | None:
+    """Return the stage that the store knows, None for none. A store that can't be read is told, and holds nobody up."""
+    try:
+        with face.store(readonly=True) as store:
+            last = store.stages().get(name)
+    except AalearnError as error:
+        face.say(f"aalearn: note: the store can't be read, so its stage is not known: {error}")
+        return None
+    return last.state if last else None
+
+
+def record(
+    face: Face, name: bytes, state: str, *, revision: int, reason: str, when: int, detail: Mapping[str, Any]
+) -> bool:
+    """Write a step down; where that fails, say how to make good for it and return False."""
+    from aalearn.lifecycle.decided import who
+
+    try:
+        with face.store(readonly=False) as store:
+            text = json.dumps(detail, sort_keys=True)
+            store.step(name, state, revision=revision, who=who(), reason=reason, when=when, detail=text)
+    except StoreError as error:
+        face.say(f"aalearn: note: it is done, but not written down: {error}; run `aalearn reconcile --fix` later")
+        return False
+    face.detail(f"aalearn: {shown(name)} is {state}")
+    return True

@@ -1,0 +1,143 @@
+"""`aalearn rollback` as root types it, on a machine in a folder: real policy, a simulated kernel."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aalearn.cli import onnode
+from aalearn.lifecycle.node.applier import Change, apply
+from aalearn.store import Store
+from tests.cli.conftest import Face
+from tests.cli.schemas import ROLLBACK, fits
+from tests.lifecycle.simulated import Simulated
+
+pytestmark = pytest.mark.parser
+
+DRAFT = "abi <abi/3.0>,\nprofile app /usr/bin/app flags=(complain) {\n}\n"
+ONE = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  /a r,\n}\n"
+TWO = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  /a r,\n  /b r,\n}\n"
+T0 = 1_700_000_000_000
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str) -> Simulated:
+    """A machine where app was drafted (complain), then revision 1 and revision 2 were enforced."""
+    made = Simulated(tmp_path / "node")
+    monkeypatch.setattr(onnode, "machine", lambda _: made.machine)
+    return made
+
+
+def promote(node: Simulated, db: str, text: str, stage: str, revision: int) -> None:
+    change = Change(b"app", "app", text.encode(), node.policy(text), stage, "anna", revision=revision)
+    done = apply(node.machine, change)
+    assert done.applied is not None
+    with Store.open(db) as store:
+        if revision > len(store.revisions(b"app")):
+            store.save_revision(b"app", text, "{}", author="anna", reason="", when=T0)
+        store.step(b"app", stage, revision=revision, who="anna", reason="", when=done.applied.when)
+
+
+@pytest.fixture
+def db(node: Simulated, tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/x.db"
+    promote(node, url, DRAFT, "learning", 0)
+    promote(node, url, ONE, "enforced", 1)
+    promote(node, url, TWO, "enforced", 2)
+    return url
+
+
+def text_of(node: Simulated) -> str:
+    return (node.base / "app").read_text()
+
+
+def last_step(db: str) -> tuple[str, int, str, dict[str, object]]:
+    with Store.open(db, readonly=True) as store:
+        step = store.steps(b"app")[-1]
+    return step.state, step.revision, step.reason, json.loads(step.detail)
+
+
+def test_back_to_the_revision_before(aalearn: Face, node: Simulated, db: str) -> None:
+    node.task(7, "app (enforce)")
+    tried = aalearn("--db", db, "--output", "json", "rollback", "app", "--dry-run")
+    assert tried.code == 0, tried.err
+    assert "- app: file r /b" in tried.err
+    assert "1 task under it, reached at once: pid 7 (/usr/bin/app) runs under app" in tried.err
+    fits(json.loads(tried.out), ROLLBACK)
+    assert text_of(node) == TWO
+    done = aalearn("--db", db, "rollback", "app", "--reason", "it broke\x1b[1m")
+    assert done.code == 0, done.err
+    assert done.out.startswith("app is back at revision 1 (enforce, sha256 ")
+    assert text_of(node) == ONE
+    assert node.kernel.modes() == {"app": "enforce"}
+    state, revision, reason, detail = last_step(db)
+    assert (state, revision, reason) == ("reverted", 1, "it broke\x1b[1m")
+    assert (detail["from"], detail["mode"], detail["automatic"]) == (2, "enforce", False)
+    assert "\x1b" not in aalearn("--db", db, "history", "app").out
+
+
+def test_twice_goes_further_back_and_then_there_is_nothing(aalearn: Face, node: Simulated, db: str) -> None:
+    assert aalearn("--db", db, "rollback", "app").code == 0
+    assert aalearn("--db", db, "rollback", "app").code == 0
+    assert text_of(node) == DRAFT
+    assert node.kernel.modes() == {"app": "complain"}
+    done = aalearn("--db", db, "rollback", "app")
+    assert (done.code, done.out) == (2, "")
+    assert "use --complain or --to NUMBER" in done.err
+
+
+def test_to_a_revision_and_to_complain_mode(aalearn: Face, node: Simulated, db: str) -> None:
+    assert aalearn("--db", db, "rollback", "app", "--complain").code == 0
+    assert text_of(node) == TWO.replace("/usr/bin/app {", "/usr/bin/app flags=(complain) {")
+    assert node.kernel.modes() == {"app": "complain"}
+    assert last_step(db)[3]["mode"] == "complain"
+    assert aalearn("--db", db, "rollback", "app", "--to", "1").code == 0
+    assert (text_of(node), node.kernel.modes()) == (ONE, {"app": "enforce"})
+    assert aalearn("--db", db, "rollback", "app", "--to", "2").code == 0
+    assert (text_of(node), node.kernel.modes()) == (TWO, {"app": "enforce"})
+
+
+def test_wrong_use_changes_nothing(aalearn: Face, node: Simulated, db: str) -> None:
+    before = node.state("app")
+    for arguments, told in (
+        (("nothere",), "nothing was applied to nothere on this machine"),
+        (("app", "--to", "9"), "revision 9 of app was never applied on this machine (applied were 1, 2)"),
+        (("app", "--to", "2"), "app is at revision 2 already"),
+        (("app", "--to", "1", "--complain"), "exclude each other"),
+        (("../../etc/passwd",), "nothing was applied"),
+    ):
+        done = aalearn("--db", db, "rollback", *arguments)
+        assert (done.code, done.out) == (2, ""), done
+        assert told in done.err
+        assert done.err.count("\n") == 1
+    assert node.state("app") == before
+    aalearn("--db", db, "rollback", "app", "--complain")
+    assert "in complain mode already" in aalearn("--db", db, "rollback", "app", "--complain").err
+
+
+def test_what_a_person_edited_is_not_overwritten(aalearn: Face, node: Simulated, db: str) -> None:
+    (node.base / "app").write_text(TWO + "# mine\n")
+    done = aalearn("--db", db, "rollback", "app")
+    assert (done.code, done.out) == (2, "")
+    assert "was changed since aalearn applied it" in done.err
+    assert text_of(node) == TWO + "# mine\n"
+    assert last_step(db)[0] == "enforced"
+
+
+def test_a_kernel_that_refuses(aalearn: Face, node: Simulated, db: str) -> None:
+    node.kernel.refuse = 1
+    before = node.state("app")
+    done = aalearn("--db", db, "rollback", "app")
+    assert (done.code, done.out) == (3, "")
+    assert "file and kernel are as before" in done.err
+    assert node.state("app") == before
+    assert last_step(db)[0] == "enforced"
+
+
+def test_a_store_out_of_order_holds_nobody_up(aalearn: Face, node: Simulated, db: str, tmp_path: Path) -> None:
+    Path(tmp_path / "x.db").write_bytes(b"damaged" * 1000)
+    done = aalearn("--db", db, "rollback", "app")
+    assert done.code == 0, done.err
+    assert text_of(node) == ONE
+    assert "not written down" in done.err
+    assert "aalearn reconcile --fix" in done.err
