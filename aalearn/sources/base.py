@@ -43,9 +43,9 @@ class Chunk:
     rewritten). `source` names where they come from (for positions and messages), `node` the machine that logged them.
     `trusted` is True only if no program could have written these lines. `position` says where the source was read to
     *after* this chunk; only the source itself understands it. `consumed` is how many bytes of the raw size are read.
-    Three more things are not in `data`: `losses` that the source itself noticed, `truncated`, the beginnings of records that are known to be cut (lines over LINE
-    bytes, texts at the limit of the kernel ring, cut entries), and `counts` of entries that the source judged: "forged"
-    (AppArmor text that the kernel did not write), "malformed" and "other".
+    Three more things are not in `data`: `losses` that the source itself noticed; `truncated`, the beginnings of records
+    that are known to be cut (lines over LINE bytes, texts at the limit of the kernel ring, cut entries); and `counts`
+    of entries that the source judged: "forged" (AppArmor text that the kernel did not write), "malformed" and "other".
     """
 
     data: bytes
