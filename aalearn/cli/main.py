@@ -22,6 +22,7 @@ from aalearn.cli import (
     explain,
     history,
     ingest,
+    retire,
     review,
     rollback,
     status,
@@ -110,7 +111,7 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
-for _module in (annotate, check, diff, explain, history, ingest, review, rollback, status, suggest, version):
+for _module in (annotate, check, diff, explain, history, ingest, retire, review, rollback, status, suggest, version):
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
 

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from aalearn.cli.face import Face
 
 
+def now() -> int:
+    """Return the clock, in ms since the epoch."""
+    from time import time_ns
+
+    return time_ns() // 1_000_000
+
+
 def stage_in_store(face: Face, name: bytes) -> str | None:
     """Return the stage that the store knows, None for none. A store that can't be read is told, and holds nobody up."""
     try:

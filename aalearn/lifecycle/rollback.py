@@ -14,6 +14,7 @@ from aalearn.lifecycle.node.applier import applied
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Records
 from aalearn.lifecycle.node.tasks import Task, tasks, under
+from aalearn.lifecycle.stages import Stage
 from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.text import shown
 from aalearn.policy.compare import Change
@@ -48,6 +49,8 @@ def plan(machine: Machine, profile: bytes, *, to: int | None = None, complain: b
     if not entries:
         raise UsageError(f"nothing was applied to {shown(profile)} on this machine by aalearn: there is no way back")
     current = entries[-1]
+    if current.stage == Stage.RETIRED:
+        raise UsageError(f"{shown(profile)} was retired: begin anew with `aalearn draft {shown(profile)}`")
     target = None if complain else _target(profile, entries, to)
     if target is not None and target.text == current.text and target.mode == current.mode:
         raise UsageError(f"{shown(profile)} is at {_called(target)} already")

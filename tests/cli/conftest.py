@@ -6,11 +6,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from aalearn.cli.main import run as run_main
 from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from tests.lifecycle.simulated import Simulated
 
 SAMPLES = ROOT / "sample-logs"
 
@@ -79,3 +83,26 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return store
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str) -> "Simulated":
+    """A machine in a folder, which the commands take for the one that they run on."""
+    from aalearn.cli import onnode
+    from tests.lifecycle.simulated import Simulated
+
+    made = Simulated(tmp_path / "node")
+    monkeypatch.setattr(onnode, "machine", lambda _: made.machine)
+    return made
+
+
+@pytest.fixture
+def db(node: "Simulated", tmp_path: Path) -> str:
+    """The store of a node on which app was drafted, and then its revisions 1 and 2 were enforced."""
+    from tests.cli import nodes
+
+    url = f"sqlite:///{tmp_path}/x.db"
+    nodes.promote(node, url, nodes.DRAFT, "learning", 0)
+    nodes.promote(node, url, nodes.ONE, "enforced", 1)
+    nodes.promote(node, url, nodes.TWO, "enforced", 2)
+    return url

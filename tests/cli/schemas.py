@@ -129,6 +129,20 @@ ROLLBACK = {
 }
 
 
+RETIRE = {
+    "schema": int,
+    "profile": str,
+    "dry_run": bool,
+    "end": str,
+    "file": (str, type(None)),
+    "package": (str, type(None)),
+    "profiles": [str],
+    "tasks": [str],
+    "done": bool,
+    "refused": str,
+}
+
+
 def fits(value: Any, shape: Any, where: str = "document") -> None:
     """Assert that a value has a shape: a type, a tuple of types, a list of one shape, or a dict of shapes."""
     if isinstance(shape, dict):

@@ -5,56 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from aalearn.cli import onnode
-from aalearn.lifecycle.node.applier import Change, apply
-from aalearn.store import Store
 from tests.cli.conftest import Face
+from tests.cli.nodes import DRAFT, ONE, TWO, last_step, text_of
 from tests.cli.schemas import ROLLBACK, fits
 from tests.lifecycle.simulated import Simulated
 
 pytestmark = pytest.mark.parser
-
-DRAFT = "abi <abi/3.0>,\nprofile app /usr/bin/app flags=(complain) {\n}\n"
-ONE = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  /a r,\n}\n"
-TWO = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  /a r,\n  /b r,\n}\n"
-T0 = 1_700_000_000_000
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str) -> Simulated:
-    """A machine where app was drafted (complain), then revision 1 and revision 2 were enforced."""
-    made = Simulated(tmp_path / "node")
-    monkeypatch.setattr(onnode, "machine", lambda _: made.machine)
-    return made
-
-
-def promote(node: Simulated, db: str, text: str, stage: str, revision: int) -> None:
-    change = Change(b"app", "app", text.encode(), node.policy(text), stage, "anna", revision=revision)
-    done = apply(node.machine, change)
-    assert done.applied is not None
-    with Store.open(db) as store:
-        if revision > len(store.revisions(b"app")):
-            store.save_revision(b"app", text, "{}", author="anna", reason="", when=T0)
-        store.step(b"app", stage, revision=revision, who="anna", reason="", when=done.applied.when)
-
-
-@pytest.fixture
-def db(node: Simulated, tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/x.db"
-    promote(node, url, DRAFT, "learning", 0)
-    promote(node, url, ONE, "enforced", 1)
-    promote(node, url, TWO, "enforced", 2)
-    return url
-
-
-def text_of(node: Simulated) -> str:
-    return (node.base / "app").read_text()
-
-
-def last_step(db: str) -> tuple[str, int, str, dict[str, object]]:
-    with Store.open(db, readonly=True) as store:
-        step = store.steps(b"app")[-1]
-    return step.state, step.revision, step.reason, json.loads(step.detail)
 
 
 def test_back_to_the_revision_before(aalearn: Face, node: Simulated, db: str) -> None:

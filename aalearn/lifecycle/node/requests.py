@@ -130,6 +130,8 @@ def _last(machine: Machine, profile: bytes, entries: tuple[Applied, ...]) -> App
     if not entries:
         raise UsageError(f"nothing was applied to {shown(profile)} on this node by aalearn")
     last = entries[-1]
+    if last.stage == Stage.RETIRED:
+        raise UsageError(f"{shown(profile)} was retired here: nothing of it is brought back on request")
     content = files.read(machine.profiles, last.place)
     digest = hashlib.sha256(content).hexdigest() if content is not None else ""
     if digest != last.text:
