@@ -164,3 +164,23 @@ def includes(big: Branch, small: Branch) -> bool:
                 steps[outer, bit] = _after(mine, outer, bit)
             meet(ends, steps[outer, bit])
     return True
+
+
+@lru_cache(maxsize=65536)
+def overlap(one: Branch, other: Branch) -> bool:
+    """Return whether some byte string is one of both, by walking both automata together. Exact."""
+    mine, theirs = _automaton(one), _automaton(other)
+    alphabet = _witnesses(mine, theirs)
+    todo = [(here, there) for here in _members(mine.first) for there in _members(theirs.first)]
+    seen = set(todo)
+    while todo:
+        here, there = todo.pop()
+        if here == mine.last and there == theirs.last:
+            return True
+        for bit in alphabet:
+            for left in _members(_after(mine, 1 << here, bit)):
+                for right in _members(_after(theirs, 1 << there, bit)):
+                    if (left, right) not in seen:
+                        seen.add((left, right))
+                        todo.append((left, right))
+    return False

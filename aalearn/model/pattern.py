@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aalearn.model.automata import ALL, NO_SLASH, Branch, Node, expression, includes
+from aalearn.model.automata import ALL, NO_SLASH, Branch, Node, expression, includes, overlap
 from aalearn.model.errors import NotExpressible
 from aalearn.model.text import escape, quote
 
@@ -146,6 +146,17 @@ class Pattern:
         if not (theirs.startswith(mine) or mine.startswith(theirs)):
             return False
         return includes(_tree_of(self), _tree_of(other))
+
+    def overlaps(self, other: "Pattern") -> bool:
+        """Return whether some byte string is matched by both. Exact."""
+        if self.is_literal:
+            return other.matches(self.literal_bytes)
+        if other.is_literal:
+            return self.matches(other.literal_bytes)
+        mine, theirs = self.literal_bytes, other.literal_bytes
+        if not (theirs.startswith(mine) or mine.startswith(theirs)):
+            return False
+        return overlap(_tree_of(self), _tree_of(other))
 
     def branch(self) -> Branch:
         """Return the pattern's meaning as a branch of `model.automata`, for walks together with compiled policy."""
