@@ -19,7 +19,9 @@ from aalearn.cli import (
     check,
     config,
     diff,
+    draft,
     explain,
+    export,
     history,
     ingest,
     retire,
@@ -29,6 +31,7 @@ from aalearn.cli import (
     suggest,
     version,
 )
+from aalearn.cli import run as service
 from aalearn.cli.face import Face
 from aalearn.cli.output import complain
 from aalearn.model.errors import AalearnError
@@ -111,7 +114,9 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
-for _module in (annotate, check, diff, explain, history, ingest, retire, review, rollback, status, suggest, version):
+for _module in (
+    annotate, check, diff, draft, explain, history, ingest, retire, review, rollback, service, status, suggest, version,
+):  # fmt: skip
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
 

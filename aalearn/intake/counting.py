@@ -105,6 +105,8 @@ class Node:
                 salt = pid * PID_FACTOR + time * TIME_FACTOR
                 if time:
                     self._time = time
+                if time <= ledger.horizon:
+                    time = 0  # it may be counted and forgotten: `_other` tells so
             if not time:
                 if self._other(line, chunk):
                     number = -1
@@ -176,6 +178,10 @@ class Node:
             return False
         time, serial, pid, entry = got
         self._time = time or self._time
+        if 0 < time <= self._ledger.horizon:
+            self._batch.count("too old")
+            self.totals["duplicates"] += 1
+            return False
         seen = entry.memo
         if not isinstance(seen, Seen) or seen.owner is not self:
             seen = self._meet(entry)

@@ -21,7 +21,7 @@ from aalearn.intake.runs import Origins
 from aalearn.intake.summary import Counts, Limits, Options, Progress, Reporter, Summary
 from aalearn.sources import Chunk, Origin, Plan, plan
 from aalearn.store import Store
-from aalearn.store.batch import Batch
+from aalearn.store.batch import Batch, LossRow
 
 BATCH_ROWS = 150_000
 """A batch is committed when it will write about so many rows…"""
@@ -129,6 +129,12 @@ class Intake:
     def reached(self, source: str, position: str) -> None:
         """Note that all of `source` before `position` is counted; the next commit keeps it."""
         self._batch.positions[source] = position
+
+    def lost(self, loss: LossRow) -> None:
+        """Count a loss that no source tells of."""
+        self._totals["losses"] += 1
+        self._totals["lost"] += loss.amount
+        self._batch.losses.append(loss)
 
     @property
     def full(self) -> bool:

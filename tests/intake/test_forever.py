@@ -47,14 +47,14 @@ def test_hooks(tmp_path: Path) -> None:
 
     with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
         intake = Intake(store, Options("web-1"), on_commit=lambda batch: shown.append(replace(batch)), origins=origins)
-        assert intake.empty
+        assert bool(intake.empty)
         lines = record(1) + record(2) + record(3, pid=8)
         intake.count(Chunk(lines, "live", True, "web-1", "9"))
         intake.count(Chunk(record(1), "live", True, "web-2", "9"))
         intake.reached("live", "9")
         assert not intake.empty
         intake.commit()
-        assert intake.empty
+        assert bool(intake.empty)
         assert intake.totals["event file ALLOWED"] == 4
         assert store.positions() == {"live": "9"}
     assert asked == [7, 8]
