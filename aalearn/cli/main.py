@@ -115,7 +115,8 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
 
 
 for _module in (
-    annotate, check, diff, draft, explain, export, history, ingest, retire, review, rollback, service, status, suggest, version,
+    annotate, check, diff, draft, explain, export, history, ingest, retire, review,
+    rollback, service, status, suggest, version,
 ):  # fmt: skip
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
