@@ -24,6 +24,7 @@ from aalearn.cli import (
     export,
     history,
     ingest,
+    reconcile,
     retire,
     review,
     rollback,
@@ -114,10 +115,7 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
-for _module in (
-    annotate, check, diff, draft, explain, export, history, ingest, retire, review,
-    rollback, service, status, suggest, version,
-):  # fmt: skip
+for _module in (annotate, check, diff, draft, explain, export, history, ingest, reconcile, retire, review, rollback, service, status, suggest, version):  # fmt: skip
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
 

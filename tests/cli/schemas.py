@@ -143,6 +143,14 @@ RETIRE = {
 }
 
 
+RECONCILE = {
+    "schema": int,
+    "differences": [{"profile": str, "kind": str, "what": str, "mend": str, "fixable": bool}],
+    "mended": [str],
+    "dry_run": bool,
+}
+
+
 def fits(value: Any, shape: Any, where: str = "document") -> None:
     """Assert that a value has a shape: a type, a tuple of types, a list of one shape, or a dict of shapes."""
     if isinstance(shape, dict):
