@@ -24,6 +24,7 @@ from aalearn.cli import (
     export,
     history,
     ingest,
+    promote,
     reconcile,
     retire,
     review,
@@ -115,7 +116,26 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
 
 
-for _module in (annotate, check, diff, draft, explain, export, history, ingest, reconcile, retire, review, rollback, service, status, suggest, version):  # fmt: skip
+_COMMANDS = (
+    annotate,
+    check,
+    diff,
+    draft,
+    explain,
+    export,
+    history,
+    ingest,
+    promote,
+    reconcile,
+    retire,
+    review,
+    rollback,
+    service,
+    status,
+    suggest,
+    version,
+)
+for _module in _COMMANDS:
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
 

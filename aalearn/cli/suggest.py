@@ -126,13 +126,13 @@ def command(
         options = learning.options(face, store, name, choice, judge.target, accesses)
     container = options.container
     last = kept[-1] if kept else None
-    proposal = _proposal(face, name, accesses, options, judge, choice, last, anew=whole or container)
+    proposal = proposal_of(face, name, accesses, options, judge, choice, last, anew=whole or container)
     _present(face, name, accesses, proposal, approve or [], container=container)
     if save:
-        _save(face, name, proposal, last, reason)
+        _save(face, name, proposal, accesses, last, reason, include_denied=include_denied)
 
 
-def _proposal(
+def proposal_of(
     face: Face,
     name: bytes,
     accesses: Sequence[Access],
@@ -193,12 +193,21 @@ def _was_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
 
 
-def _save(face: Face, name: bytes, proposal: Proposal, last: Revision | None, reason: str) -> None:
+def _save(
+    face: Face,
+    name: bytes,
+    proposal: Proposal,
+    accesses: Sequence[Access],
+    last: Revision | None,
+    reason: str,
+    *,
+    include_denied: bool,
+) -> None:
     """Keep a proved text as a revision, unless it is the last one's."""
-    from json import dumps
     from time import time
 
     from aalearn.lifecycle.decided import who
+    from aalearn.lifecycle.keeping import keep
 
     if not proposal.text:
         face.say("aalearn: not saved: there is no text")
@@ -207,9 +216,16 @@ def _save(face: Face, name: bytes, proposal: Proposal, last: Revision | None, re
         face.say(f"aalearn: not saved: this is revision {last.number}")
         return
     with face.store(readonly=False) as store:
-        proof = dumps(proposal.proof.to_json(), sort_keys=True)
-        now = int(time() * 1000)
-        kept = store.save_revision(name, proposal.text, proof, author=who(), reason=reason.strip(), when=now)
+        kept = keep(
+            store,
+            name,
+            proposal,
+            accesses,
+            author=who(),
+            reason=reason,
+            when=int(time() * 1000),
+            include_denied=include_denied,
+        )
     face.say(f"aalearn: saved as revision {kept.number} of {shown(name)}")
 
 

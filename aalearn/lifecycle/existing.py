@@ -23,7 +23,8 @@ from aalearn.policy.gate import Question, prove
 _LARGEST = 4 << 20  # bytes: no profile file is so large
 _LEFTOVERS = (".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".rpmnew", ".rpmsave", ".orig", ".rej", ".bak", "~")
 _TUNABLES = "tunables/global"  # what defines the variables that rules use
-_OURS = "# Learned by aalearn "  # how the comment of a text begins that aalearn wrote as a whole
+# How the comment of a text begins that aalearn wrote as a whole.
+_OURS = ("# Learned by aalearn ", "# Drafted by aalearn to learn from")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,12 @@ class Machine:
         return cls(kernel, profiles, securityfs, proc, backups, parser)
 
     def judge(self) -> Judge:
-        """Return what compiles for this very kernel. Raises PolicyError or UsageError as `Judge.find`."""
-        return Judge.find(self.parser, self.securityfs / "features", self.profiles)
+        """Return what compiles for this very kernel; without AppArmor in it, for the least target.
+
+        Raises PolicyError or UsageError as `Judge.find`.
+        """
+        features = self.securityfs / "features"
+        return Judge.find(self.parser, features if features.exists() else None, self.profiles)
 
     def loaded(self, profile: bytes) -> tuple[Loaded, ...]:
         """Return the profile with its children and hats as they are loaded in the root namespace, parents first."""

@@ -1,0 +1,347 @@
+"""`aalearn promote`: through the gates, into enforce mode, verified on the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aalearn.cli import learning, onnode, revisions, suggest
+from aalearn.cli.completion import profile_names
+from aalearn.cli.face import Face, face_of
+from aalearn.cli.output import complain as tell
+from aalearn.cli.output import plain, table
+from aalearn.model.errors import UsageError
+from aalearn.model.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aalearn.learn.convergence import Gate as Wanted
+    from aalearn.lifecycle.gates import Gate
+    from aalearn.lifecycle.judge import Judge
+    from aalearn.lifecycle.node.machine import Machine
+    from aalearn.lifecycle.node.tasks import Task
+    from aalearn.lifecycle.promote import Plan
+    from aalearn.lifecycle.stages import Stage
+    from aalearn.store import Store
+    from aalearn.store.readings import Revision
+
+EXAMPLE = (
+    "Examples: sudo aalearn promote nginx --dry-run  |  sudo aalearn promote nginx --restart nginx.service  |  "
+    "sudo aalearn promote nginx --force convergence --reason 'it has three code paths, all seen'"
+)
+
+
+def command(
+    context: typer.Context,
+    profile: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="The profile.", autocompletion=profile_names, show_default=False)
+    ],
+    revision: Annotated[
+        int | None,
+        typer.Option("--revision", metavar="NUMBER", min=1, help="The revision. Default: the newest, else a new one."),
+    ] = None,
+    force: Annotated[
+        list[str] | None,
+        typer.Option("--force", metavar="GATE", help="Go on although this gate does not hold; needs --reason."),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: recorded with the step.")] = "",
+    restart: Annotated[
+        list[str] | None,
+        typer.Option("--restart", metavar="UNIT", help="Restart this systemd unit once the profile is enforced."),
+    ] = None,
+    canary: Annotated[bool, typer.Option("--canary", help="Record this node as a canary.")] = False,
+    container: learning.Container = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; show gates and differences.")] = False,
+) -> None:
+    """Enforce a revision: gates, backup, atomic write, load, verification by what the kernel runs.
+
+    Where a gate does not hold nothing is changed, and the exit code is 1. It is 1 too while tasks are left that the
+    profile does not confine: the promotion is then pending their restart.
+    """
+    face = face_of(context)
+    wishes = _Wishes(revision, tuple(force or ()), reason.strip(), tuple(restart or ()), canary, container, dry_run)
+    _check(wishes)
+    machine = onnode.machine(face)
+    if not dry_run:
+        machine.kernel.ready()
+    promotion = _prepare(face, machine, profile, wishes)
+    left: tuple[Task, ...] = tuple(promotion.astray)
+    refused = [gate for gate in promotion.gates if gate.refuses]
+    done = False
+    if not dry_run and not refused:
+        left = _enforce(face, machine, promotion, wishes)
+        done = True
+    document = _document(promotion, wishes, left, done=done)
+    face.emit(document, _text(promotion, dry_run=dry_run))
+    _tell(face, promotion, left, refused, done=done)
+    pending = any(gate.name == "tasks" and gate.forced for gate in promotion.gates)
+    if refused or (done and left and not pending):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What the command line says."""
+
+    revision: int | None
+    force: tuple[str, ...]
+    reason: str
+    restart: tuple[str, ...]
+    canary: bool
+    container: bool | None
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Promotion:
+    """All that is known before anything is changed."""
+
+    name: bytes
+    plan: Plan
+    judge: Judge
+    gates: tuple[Gate, ...]
+    astray: tuple[Task, ...]
+    before: Stage | None
+
+
+def _check(wishes: _Wishes) -> None:
+    from aalearn.lifecycle.gates import NAMES
+
+    for name in wishes.force:
+        if name not in NAMES:
+            raise UsageError(f"there is no gate {shown(name)}; the gates are {', '.join(NAMES)}")
+    if wishes.force and not wishes.reason:
+        raise UsageError("--force needs --reason: it is recorded who went on, when and why")
+    for unit in wishes.restart:
+        if not unit or unit.startswith("-") or "/" in unit or not unit.isprintable():
+            raise UsageError(f"--restart takes the name of a unit, such as nginx.service: {shown(unit)}")
+
+
+def _prepare(face: Face, machine: Machine, profile: str, wishes: _Wishes) -> _Promotion:
+    """Return the plan and its gates. Raises UsageError for an illegal step, and where there is nothing to promote."""
+    from aalearn.lifecycle.gates import forced, gates
+    from aalearn.lifecycle.past import detail_of
+    from aalearn.lifecycle.promote import out_of_reach, plan
+    from aalearn.lifecycle.stages import Stage, check, stage_of
+
+    judge = machine.judge()
+    with face.store(readonly=wishes.dry_run) as store:
+        name = learning.writable_profile(store, profile)
+        step = store.stages().get(name)
+        before = stage_of(step.state if step else None)
+        if before is not Stage.DRAFT:  # a draft that has events was loaded after all
+            check(before, Stage.READY, name)
+        chosen = _revision(face, store, name, wishes)
+        made = plan(machine, judge, name, chosen)
+        astray = out_of_reach(machine, name, made.policy)
+        denied = bool(detail_of(chosen.detail).get("include_denied"))
+        case = _case(face, store, made, judge, wishes, astray, include_denied=denied)
+    return _Promotion(name, made, judge, forced(gates(case), wishes.force), astray, before)
+
+
+def _revision(face: Face, store: Store, name: bytes, wishes: _Wishes) -> Revision:
+    """Return the revision to promote; where none was saved, a new one, kept unless it is a dry run."""
+    from time import time
+
+    from aalearn.lifecycle.decided import who
+    from aalearn.lifecycle.keeping import keep, newest
+    from aalearn.store.readings import Revision
+
+    kept = store.revisions(name)
+    if wishes.revision is not None:
+        return revisions.numbered(kept, wishes.revision, name)
+    last = newest(kept)
+    if last is not None:
+        return last
+    judge = learning.judge(face, None, None)
+    choice = learning.Choice(container=wishes.container)
+    accesses = store.accesses(name)
+    options = learning.options(face, store, name, choice, judge.target, accesses)
+    proposal = suggest.proposal_of(face, name, accesses, options, judge, choice, None, anew=options.container)
+    if not proposal.proof.proved:
+        for line in suggest.failure_lines(proposal.proof):
+            tell(line, "not proved")
+        raise typer.Exit(1)
+    now = int(time() * 1000)
+    if wishes.dry_run:
+        from json import dumps
+
+        detail = dumps({"form": str(proposal.form), "file": proposal.file.name if proposal.file else ""})
+        face.say("aalearn: note: no revision was saved yet: this one would be")
+        return Revision(1, now, who(), wishes.reason, proposal.text, dumps(proposal.proof.to_json()), detail)
+    made = keep(store, name, proposal, accesses, author=who(), reason=wishes.reason, when=now)
+    face.say(f"aalearn: saved as revision {made.number} of {shown(name)}")
+    return made
+
+
+def _case(
+    face: Face,
+    store: Store,
+    made: Plan,
+    judge: Judge,
+    wishes: _Wishes,
+    astray: Sequence[Task],
+    *,
+    include_denied: bool,
+) -> Any:
+    from time import time
+
+    from aalearn.learn.synthesis import synthesize
+    from aalearn.lifecycle.gates import Case, losses_of
+
+    accesses = store.accesses(made.name)
+    choice = learning.Choice(container=wishes.container, include_denied=include_denied, silent=True)
+    options = learning.options(face, store, made.name, choice, judge.target, accesses)
+    nodes = frozenset(node for access in accesses for node in access.nodes)
+    return Case(
+        name=made.name,
+        revision=made.revision,
+        compiled=made.compiled,
+        refusal=made.refusal,
+        synthesis=synthesize(made.name, accesses, options),
+        accesses=accesses,
+        options=options,
+        losses=tuple(losses_of(store.losses(), nodes)),
+        wanted=_wanted(face),
+        astray=astray,
+        restart=bool(wishes.restart),
+        now=int(time() * 1000),
+    )
+
+
+def _wanted(face: Face) -> Wanted:
+    from aalearn.learn.convergence import Gate as Wanted
+
+    limits = face.settings.promotion
+    return Wanted(limits.coverage, limits.new_rules_a_run, limits.runs, limits.quiet_days, limits.nodes)
+
+
+def _enforce(face: Face, machine: Machine, promotion: _Promotion, wishes: _Wishes) -> tuple[Task, ...]:
+    """Do it, record the steps, restart units; return the tasks that are still out of reach."""
+    from aalearn.lifecycle.decided import who
+    from aalearn.lifecycle.promote import carry_out, out_of_reach
+    from aalearn.lifecycle.promote import restart as restart_units
+    from aalearn.lifecycle.stages import Stage
+
+    made, stage = promotion.plan, Stage.CANARY if wishes.canary else Stage.ENFORCED
+    done = carry_out(machine, promotion.judge, made, stage, who=who(), reason=wishes.reason)
+    for note in done.notes:
+        face.say(f"aalearn: note: {note}")
+
+    def look() -> tuple[Task, ...]:
+        return out_of_reach(machine, made.name, made.policy)
+
+    left = look()
+    _record(face, promotion, wishes, stage, left)
+    if wishes.restart:
+        left = restart_units(wishes.restart, look)
+        _record(face, promotion, wishes, stage, left, again=True)
+    return left
+
+
+def _record(
+    face: Face, promotion: _Promotion, wishes: _Wishes, stage: Stage, left: Sequence[Task], *, again: bool = False
+) -> None:
+    """Write the steps: learning where it was never said, ready, and what it is now."""
+    from json import dumps
+    from time import time
+
+    from aalearn.lifecycle.decided import who
+    from aalearn.lifecycle.stages import Stage
+
+    made = promotion.plan
+    gates = {gate.name: "forced" if gate.forced else "holds" if gate.holds else "pending" for gate in promotion.gates}
+    detail = {
+        "mode": "enforce",
+        "file": made.whole.place,
+        "places": [part.place for part in made.parts],
+        "gates": gates,
+        "unit": _unit(promotion, wishes),
+        "pending_restart": [str(task) for task in left[:20]],
+    }
+    steps = [] if again else [Stage.READY]
+    if not again and promotion.before is Stage.DRAFT:
+        steps.insert(0, Stage.LEARNING)
+    with face.store(readonly=False) as store:
+        for step in (*steps, stage):
+            told = detail if step is stage else {"gates": gates}
+            store.step(
+                promotion.name,
+                step,
+                revision=made.revision.number,
+                who=who(),
+                reason=wishes.reason,
+                when=int(time() * 1000),
+                detail=dumps(told, sort_keys=True),
+            )
+
+
+def _unit(promotion: _Promotion, wishes: _Wishes) -> str:
+    """Return the systemd unit that the profile is for, as far as it is known."""
+    units = sorted({task.unit for task in promotion.astray if task.unit.endswith(".service")})
+    return wishes.restart[0] if wishes.restart else units[0] if len(units) == 1 else ""
+
+
+def _text(promotion: _Promotion, *, dry_run: bool) -> str:
+    rows = [(gate.name, _holds(gate), gate.why, "" if gate.holds else gate.mend) for gate in promotion.gates]
+    parts = [table(("GATE", "HOLDS", "WHY", "MEND"), rows)]
+    if dry_run:
+        difference = promotion.plan.difference()
+        parts.append(difference or "no file would change")
+    return "\n\n".join(parts)
+
+
+def _holds(gate: Gate) -> str:
+    return "yes" if gate.holds else "forced" if gate.forced else "pending" if gate.pending else "no"
+
+
+def _tell(face: Face, promotion: _Promotion, left: Sequence[Task], refused: Sequence[Gate], *, done: bool) -> None:
+    name, made = shown(promotion.name), promotion.plan
+    for note in made.notes:
+        face.say(f"aalearn: note: {note}")
+    if refused:
+        names = ", ".join(gate.name for gate in refused)
+        tell(f"{name} was not promoted: {names}; nothing was changed", "refused")
+        return
+    if not done:
+        face.say(f"aalearn: {name}: revision {made.revision.number} would be enforced; nothing was changed")
+        return
+    face.say(f"aalearn: {name}: revision {made.revision.number} is enforced, from {shown(made.whole.place)}")
+    if left:
+        face.say(f"aalearn: pending restart: {len(left):,} tasks are not confined until they are restarted:")
+        for task in left[:10]:
+            face.say(f"  {task}")
+
+
+def _document(promotion: _Promotion, wishes: _Wishes, left: Sequence[Task], *, done: bool) -> dict[str, Any]:
+    made = promotion.plan
+    return {
+        "schema": 1,
+        "profile": plain(promotion.name),
+        "revision": made.revision.number,
+        "dry_run": wishes.dry_run,
+        "enforced": done,
+        "canary": wishes.canary,
+        "file": made.whole.place,
+        "text_sha256": made.revision.sha256,
+        "gates": [
+            {
+                "gate": gate.name,
+                "holds": gate.holds,
+                "forced": gate.forced,
+                "pending": gate.pending,
+                "why": gate.why,
+                "mend": gate.mend,
+            }
+            for gate in promotion.gates
+        ],
+        "difference": made.difference(),
+        "notes": list(made.notes),
+        "pending_restart": [
+            {"pid": task.pid, "thread": task.tid, "exe": plain(task.exe), "label": plain(task.label), "unit": task.unit}
+            for task in left
+        ],
+    }

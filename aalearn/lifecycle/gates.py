@@ -1,0 +1,221 @@
+"""The gates before a profile is enforced. Each is a sentence: whether it holds, why not, and how to mend it. Pure.
+
+`proof`        the revision's text is the one that was proved
+`convergence`  learning is finished: coverage, runs, quiet time, nodes (learn.convergence)
+`loss`         no record was lost while it was learned
+`review`       no rule of tier 1 or 2 waits for a person
+`trust`        the evidence comes from sources that only the kernel writes
+`replay`       all that was learned up to now, after the revision too, would be allowed
+`features`     the target enforces every class that the program used
+`tasks`        no task is left that the profile would not confine (until it is restarted)
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from aalearn.learn.convergence import Gate as Wanted
+from aalearn.learn.convergence import Loss, converge
+from aalearn.learn.evidence import admitted, order
+from aalearn.learn.options import Action, Options
+from aalearn.learn.synthesis import Synthesis
+from aalearn.lifecycle.judge import Loaded
+from aalearn.lifecycle.node.tasks import Task
+from aalearn.lifecycle.past import detail_of
+from aalearn.lifecycle.replay import Fate, Replay, Reply
+from aalearn.model.event import Access
+from aalearn.model.text import shown
+from aalearn.policy.gate import describe
+from aalearn.policy.oracle import Oracle
+from aalearn.rules import kind_of
+from aalearn.store.readings import Revision
+
+NAMES: Final = ("proof", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
+_TOLD: Final = 3  # examples in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate. `pending`: it does not hold and need not yet, a restart mends it. `forced`: a person overrode it."""
+
+    name: str
+    holds: bool
+    why: str
+    mend: str = ""
+    pending: bool = False
+    forced: bool = False
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it keeps the profile from being enforced."""
+        return not (self.holds or self.pending or self.forced)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the gates look at: the revision, its policy compiled for the target, and the evidence as it is now.
+
+    `synthesis` is made now from all accesses, `compiled` from the revision's text in enforce mode; `refusal` is why the
+    target could not enforce a rule of the text ("" where it can). `losses` are those of the profile's nodes, `astray`
+    the tasks that it would not confine, `restart` says that they are going to be restarted. `now` in ms.
+    """
+
+    name: bytes
+    revision: Revision
+    compiled: Loaded
+    refusal: str
+    synthesis: Synthesis
+    accesses: Sequence[Access]
+    options: Options
+    losses: Sequence[Loss]
+    wanted: Wanted
+    astray: Sequence[Task]
+    restart: bool
+    now: int
+
+
+def gates(case: Case) -> tuple[Gate, ...]:
+    """Return all gates in their order."""
+    subjects = case.compiled.subjects()
+    replies = Replay(case.name, subjects).replies(case.name, case.accesses, case.options)
+    return (
+        _proof(case),
+        _convergence(case),
+        _loss(case),
+        _review(case),
+        _trust(case),
+        _replay(case, replies),
+        _features(case, replies),
+        _tasks(case),
+    )
+
+
+def forced(found: Iterable[Gate], names: Iterable[str]) -> tuple[Gate, ...]:
+    """Return the gates with those overridden that a person named and that do not hold."""
+    wanted = frozenset(names)
+    return tuple(replace(gate, forced=gate.name in wanted and not gate.holds) for gate in found)
+
+
+def _proof(case: Case) -> Gate:
+    proof = detail_of(case.revision.proof)
+    mend = f"aalearn suggest {shown(case.name)} --save"
+    if not proof.get("proved"):
+        return Gate("proof", False, f"revision {case.revision.number} was not proved", mend)
+    form = detail_of(case.revision.detail).get("form", "whole")
+    if form in ("whole", "edit") and proof.get("text_sha256") != case.revision.sha256:
+        return Gate("proof", False, f"the proof of revision {case.revision.number} is of another text", mend)
+    counts: Mapping[str, Any] = proof.get("counts", {})
+    why = f"{int(counts.get('allowed', 0)):,} accesses allowed"
+    if counts.get("unproved"):
+        why += f", {int(counts['unproved']):,} can't be told by the policy alone"
+    return Gate("proof", True, why)
+
+
+def _convergence(case: Case) -> Gate:
+    """Judge convergence without what waits and what was lost: those are gates of their own."""
+    plain = replace(case.synthesis, review=(), withheld=())
+    found = converge(plain, case.accesses, (), case.now, case.wanted)
+    mend = "let it run longer under the learning profile, through start, stop, reload and rotation"
+    return Gate("convergence", found.ready, found.sentence, "" if found.ready else mend)
+
+
+def _loss(case: Case) -> Gate:
+    first = min((access.first for access in case.accesses if access.first), default=0)
+    inside = [loss for loss in case.losses if not loss.time or first <= loss.time <= case.now]
+    if not inside:
+        return Gate("loss", True, "no record is known to be lost")
+    kinds = ", ".join(sorted({shown(loss.kind) for loss in inside}))
+    records = sum(loss.amount for loss in inside)
+    why = f"{len(inside):,} losses ({kinds}), {records or 'an unknown number of'} records"
+    return Gate("loss", False, why, "mend the source (`aalearn doctor`) and learn a window anew")
+
+
+def _review(case: Case) -> Gate:
+    denied = {one.rule for one in case.options.decisions if one.action is Action.DENY}
+    waiting = [
+        one
+        for one in (*case.synthesis.review, *case.synthesis.withheld)
+        if one.tier in (1, 2) and one.rule not in denied
+    ]
+    if not waiting:
+        return Gate("review", True, "no rule of tier 1 or 2 waits")
+    why = (
+        f"{_several(len(waiting), 'rule')} of tier 1 or 2 not reviewed: {_examples(shown(one.rule) for one in waiting)}"
+    )
+    return Gate("review", False, why, f"aalearn review {shown(case.name)}, then suggest --save")
+
+
+def _trust(case: Case) -> Gate:
+    items = admitted(case.name, order(case.accesses), case.options)
+    doubted = [item.access for item in items if not item.access.trusted]
+    if not doubted:
+        return Gate("trust", True, "the kernel wrote all of the evidence")
+    why = f"{len(doubted):,} of {_several(len(items), 'access')} come from a source that programs can write to"
+    return Gate("trust", False, why, "learn from audit.log, the journal's audit records or netlink")
+
+
+def _replay(case: Case, replies: Sequence[Reply]) -> Gate:
+    withheld = {one.access.id for one in case.synthesis.learned if one.withheld}
+    refused = [
+        reply for reply in replies if reply.fate in (Fate.DENIED, Fate.AFTER) and reply.access.id not in withheld
+    ]
+    if not refused:
+        return Gate("replay", True, f"{_several(len(replies), 'access')} replayed, what came after the revision too")
+    last = int(detail_of(case.revision.detail).get("window", {}).get("last", case.revision.when) or 0)
+    after = sum(reply.access.last > last for reply in refused)
+    told = _examples(f"{reply.block}: {describe(reply.event)}" for reply in refused)
+    why = f"{_several(len(refused), 'learned access')} would be denied ({after:,} came after the revision): {told}"
+    return Gate("replay", False, why, f"aalearn suggest {shown(case.name)} --save")
+
+
+def _features(case: Case, replies: Sequence[Reply]) -> Gate:
+    mend = "promote it where the kernel can, or leave those rules to another means"
+    if case.refusal:
+        return Gate("features", False, case.refusal, mend)
+    oracles = {shown(name): Oracle.of(subject) for name, subject in case.compiled.subjects().items()}
+    missing: dict[str, str] = {}
+    asked: set[tuple[str, str]] = set()
+    for reply in replies:
+        kind = kind_of(reply.event) or ""
+        if reply.block in oracles and (reply.block, kind) not in asked:
+            asked.add((reply.block, kind))
+            answer = oracles[reply.block].ask(reply.event, reply.access.owner)
+            if not answer.mediated:
+                missing[kind] = answer.why
+    source = case.compiled.compiled.features_source if case.compiled.compiled else "the target"
+    if missing:
+        why = f"{source} does not mediate {', '.join(sorted(missing))}: {_examples(missing.values())}"
+        return Gate("features", False, why, mend)
+    kinds = sorted({kind for _, kind in asked})
+    return Gate("features", True, f"{source} mediates {', '.join(kinds) or 'all that was used'}")
+
+
+def _tasks(case: Case) -> Gate:
+    if not case.astray:
+        return Gate("tasks", True, "no task is out of its reach")
+    why = f"{_several(len(case.astray), 'task')} not confined until restarted: {_examples(map(str, case.astray))}"
+    units = sorted({task.unit for task in case.astray if task.unit.endswith(".service")})
+    mend = "they are restarted after it is enforced" if case.restart else _restart(units)
+    return Gate("tasks", False, why, mend, pending=True)
+
+
+def _restart(units: Sequence[str]) -> str:
+    return f"restart them afterwards, or --restart {units[0] if units else 'UNIT'}"
+
+
+def _several(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _examples(texts: Iterable[str]) -> str:
+    found = list(dict.fromkeys(texts))
+    more = f" and {len(found) - _TOLD:,} more" if len(found) > _TOLD else ""
+    return "; ".join(found[:_TOLD]) + more
+
+
+def losses_of(losses: Iterable[Any], nodes: frozenset[str]) -> Iterator[Loss]:
+    """Yield the store's losses on these nodes as learning knows them."""
+    for loss in losses:
+        if loss.node in nodes:
+            yield Loss(loss.time, loss.kind, loss.amount)

@@ -1,0 +1,261 @@
+"""From a revision to an enforced profile on this machine: what has to change, and what is left afterwards.
+
+Whose file it is decides how. A file that aalearn wrote is written as a whole. Another's is never: what it lacks goes to
+its local include, or into it by the least edit; the file of a package is not edited at all. Mode: flags of our own and
+of hand-written files; for a package's file only the documented link below force-complain is taken away.
+"""
+
+import difflib
+import hashlib
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aalearn.lifecycle.existing import Found, find
+from aalearn.lifecycle.judge import Judge, Loaded
+from aalearn.lifecycle.keeping import DRAFT
+from aalearn.lifecycle.node import files
+from aalearn.lifecycle.node.applier import Change, Done, apply
+from aalearn.lifecycle.node.machine import Machine
+from aalearn.lifecycle.node.tasks import Task, astray, tasks
+from aalearn.lifecycle.node.texts import Whole, flagged, spelled, whole
+from aalearn.lifecycle.past import detail_of
+from aalearn.lifecycle.stages import Stage
+from aalearn.model.errors import PolicyError, UsageError
+from aalearn.model.text import shown
+from aalearn.policy.ask.subject import subject_of
+from aalearn.policy.decoder import decode
+from aalearn.policy.oracle import Oracle
+from aalearn.store.readings import Revision
+
+_RESTART_SECONDS: Final = 120.0
+_SETTLE_SECONDS: Final = 10.0  # for the tasks of a restarted unit to be gone
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a promotion: its place below the policy folder, and its content before (None: new) and after."""
+
+    place: str
+    before: bytes | None
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to change for a revision to be enforced.
+
+    `parts` are written in their order, each with its own load: the last one enforces. `whole` is the whole text in
+    enforce mode, `policy` what it compiles to, `refusal` why the target can't enforce a rule of it ("" where it can).
+    """
+
+    name: bytes
+    revision: Revision
+    parts: tuple[Part, ...]
+    whole: Whole
+    compiled: Loaded
+    refusal: str
+    links: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def policy(self) -> bytes:
+        """The compiled policy."""
+        if self.compiled.compiled is None:
+            raise PolicyError("the text gives no policy")
+        return self.compiled.compiled.blob
+
+    def difference(self) -> str:
+        """Return what changes on disk as a unified diff, safe to show; "" for nothing."""
+        lines: list[str] = []
+        for part in self.parts:
+            before = (part.before or b"").decode("utf-8", "backslashreplace").splitlines()
+            after = part.after.decode("utf-8", "backslashreplace").splitlines()
+            old = part.place if part.before is not None else "/dev/null"
+            lines += difflib.unified_diff(before, after, old, part.place, lineterm="")
+        lines += [f"link {place}: removed" for place, target in self.links if not target]
+        return "\n".join(shown(line) if not line.isprintable() else line for line in lines)
+
+
+def plan(machine: Machine, judge: Judge, name: bytes, revision: Revision) -> Plan:
+    """Return what has to change. Raises UsageError, with the mend, where the revision can't be enforced here that way;
+    PolicyError when it does not compile.
+    """
+    found, skipped = find(name, machine.profiles, judge)
+    form = str(detail_of(revision.detail).get("form", "")) or _guessed(revision, name)
+    if form == DRAFT:
+        raise UsageError(_again(name, f"revision {revision.number} is the learning profile"))
+    parts, notes = _parts(machine, name, revision, found, form)
+    last = parts[-1]
+    enforced = whole(judge, name, last.place, last.after)
+    if len(parts) > 1:  # the last one is the profile's own file, which includes the first
+        local = whole(judge, name, parts[0].place, parts[0].after)
+        enforced = local.in_mode(name, complain=False)
+    refusal, compiled = "", None
+    if found is None or found.ours:
+        try:
+            compiled = judge.compile(enforced.text)
+        except PolicyError as error:
+            refusal = str(error)
+    compiled = compiled or judge.compile(enforced.text, strict=False)
+    return Plan(
+        name=name,
+        revision=revision,
+        parts=parts,
+        whole=enforced,
+        compiled=compiled,
+        refusal=refusal,
+        links=_links(machine, enforced.place),
+        notes=(*skipped, *notes),
+    )
+
+
+def _parts(
+    machine: Machine, name: bytes, revision: Revision, found: Found | None, form: str
+) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+    """Return the files to write, the one that enforces last."""
+    if found is None or found.ours:
+        place = found.file.name if found is not None else files.file_name(name)
+        before = files.read(machine.profiles, place)
+        if found is None and before is not None:
+            raise UsageError(f"{shown(str(machine.profiles / place))} is there and defines another profile")
+        if form == "local":
+            raise UsageError(
+                _again(name, f"revision {revision.number} is the content of a local file, which is not there")
+            )
+        return (Part(place, before, _encoded(flagged(revision.text, name, complain=False))),), ()
+    file = shown(str(found.file))
+    if form == "whole":
+        why = f"revision {revision.number} is a whole text, and {file} is not ours to write anew"
+        raise UsageError(_again(name, why))
+    package = files.package_of(found.file)
+    complains = any("complain" in block.flags for block in found.block.walk())
+    if package and complains:
+        raise UsageError(
+            f"the complain flag stands in {file}, which the package {package} brought and aalearn never edits: "
+            f"`aa-enforce {file}` takes it out; then promote again"
+        )
+    own = _encoded(found.text)
+    enforced = _encoded(flagged(found.text, name, complain=False)) if complains else own
+    if form == "local":
+        return _local(machine, name, revision, found, enforced), (() if not package else (f"{file} is of {package}",))
+    if form == "edit":
+        if package:
+            raise UsageError(f"{file} is of the package {package} and includes no local file: it is never edited")
+        _unchanged(revision, own, found.file.name, name)
+        return (Part(found.file.name, own, _encoded(flagged(revision.text, name, complain=False))),), ()
+    return (Part(found.file.name, own, enforced),), ()
+
+
+def _local(machine: Machine, name: bytes, revision: Revision, found: Found, enforced: bytes) -> tuple[Part, ...]:
+    """Return the local file, and after it the profile's own file where its flags change."""
+    place = f"{files.LOCAL}/{detail_of(revision.detail).get('file', '')}"
+    if not any(include.local == place for include in found.block.includes):
+        raise UsageError(_again(name, f"{shown(str(found.file))} does not include {shown(place)} any more"))
+    before = files.read(machine.profiles, place)
+    after = _encoded(revision.text)
+    if before != after:
+        _unchanged(revision, before, place, name)
+    part = Part(place, before, after)
+    own = _encoded(found.text)
+    return (part,) if enforced == own else (part, Part(found.file.name, own, enforced))
+
+
+def _unchanged(revision: Revision, now: bytes | None, place: str, name: bytes) -> None:
+    """Refuse a text that was made from another content of the file than it has now, unless it is in place already."""
+    based = str(detail_of(revision.detail).get("based_on", ""))
+    digest = hashlib.sha256(now).hexdigest() if now is not None else ""
+    if digest not in (based, revision.sha256):
+        raise UsageError(_again(name, f"{shown(place)} was changed since revision {revision.number} was made"))
+
+
+def _again(name: bytes, why: str) -> str:
+    return f"{why}: `aalearn suggest {shown(name)} --save` makes a new revision"
+
+
+def _guessed(revision: Revision, name: bytes) -> str:
+    """Return the form of a revision that an older aalearn kept without saying it."""
+    try:
+        spelled(revision.text, name)
+    except UsageError:
+        return "local"
+    return "whole"
+
+
+def _links(machine: Machine, place: str) -> tuple[tuple[str, str], ...]:
+    """Return the links that keep the file from being enforced at boot, to be taken away."""
+    places = (f"{files.COMPLAIN}/{place}", f"{files.DISABLE}/{place}")
+    return tuple((link, "") for link in places if files.link_target(machine.profiles, link))
+
+
+def carry_out(machine: Machine, judge: Judge, made: Plan, stage: Stage, *, who: str, reason: str) -> Done:
+    """Write, load and verify. Raises as `applier.apply`; then the machine is as before (of two files perhaps the
+    first, which only adds what was missing, is written).
+    """
+    notes: tuple[str, ...] = ()
+    for part in made.parts[:-1]:
+        content = whole(judge, made.name, part.place, part.after)
+        change = _change(made, part, content.policy(judge), Stage.READY, (), who, reason)
+        notes += apply(machine, change).notes
+    done = apply(machine, _change(made, made.parts[-1], made.policy, stage, made.links, who, reason))
+    return Done(done.applied, (*notes, *done.notes))
+
+
+def _change(
+    made: Plan, part: Part, policy: bytes, stage: Stage, links: tuple[tuple[str, str], ...], who: str, reason: str
+) -> Change:
+    return Change(
+        profile=made.name,
+        place=part.place,
+        text=part.after,
+        policy=policy,
+        stage=stage,
+        who=who,
+        links=links,
+        revision=made.revision.number,
+        reason=reason,
+        origin=made.revision.sha256,
+    )
+
+
+def out_of_reach(machine: Machine, name: bytes, policy: bytes) -> tuple[Task, ...]:
+    """Return the tasks that the profile does not confine until they are restarted."""
+    return astray(tasks(machine.proc), name, attaches_by(policy, name))
+
+
+def attaches_by(policy: bytes, name: bytes) -> Callable[[bytes], bool]:
+    """Return whether an unconfined process that executes a path would come under the profile of this policy."""
+    profiles = decode(policy)
+    top = next((one for one in profiles if one.name == name), None)
+    if top is None:
+        return lambda _: False
+    return Oracle.of(subject_of(top, policy=profiles)).attaches
+
+
+def restart(units: Sequence[str], left: Callable[[], Sequence[Task]]) -> tuple[Task, ...]:
+    """Restart systemd units and return the tasks that are still out of reach after a while.
+
+    Raises PolicyError with systemctl's words when a unit does not come up.
+    """
+    for unit in units:
+        try:
+            done = subprocess.run(
+                ["systemctl", "restart", "--", unit], capture_output=True, check=False, timeout=_RESTART_SECONDS
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PolicyError(f"{shown(unit)} could not be restarted: {shown(str(error))}") from error
+        if done.returncode:
+            told = shown(done.stderr.decode("utf-8", "replace").strip().replace("\n", "; "))
+            raise PolicyError(f"{shown(unit)} was not restarted: {told or f'exit status {done.returncode}'}")
+    end = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        found = tuple(left())
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.2)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
