@@ -85,6 +85,7 @@ def _options(face: Face, sources: Any, *, once: bool) -> ServiceOptions:
         textfile=settings.textfile(),
         metrics_seconds=settings.metrics.seconds,
         listen=settings.metrics.listen,
+        anywhere=settings.metrics.anywhere,
         once=once,
         gate=(
             ("coverage", gate.coverage),

@@ -49,7 +49,7 @@ class Run(Section):
         description="What was counted is written at least this often, in seconds. A crash reads so much again.",
     )
     queue_mib: int = Field(
-        default=32,
+        default=8,
         ge=1,
         le=4096,
         description="So many MiB of records may wait between the sources and the store; then the sources wait, and "
@@ -70,6 +70,11 @@ class Metrics(Section):
         default="",
         description="HOST:PORT to answer scrapes by HTTP, e.g. 127.0.0.1:9746. Default: no port. There is no password: "
         "keep it on loopback.",
+    )
+    anywhere: bool = Field(
+        default=False,
+        description="Let metrics.listen be an address that other machines reach. Whoever reaches it reads the names of "
+        "profiles.",
     )
 
 

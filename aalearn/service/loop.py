@@ -37,7 +37,7 @@ Chosen = tuple[Sequence[LiveSource], Sequence[str]]
 """The sources to read, and what to say of the choice."""
 Choose = Callable[[ServiceOptions], Chosen]
 
-LIMITS: Final = Limits(rows=5_000, size=1 << 20, lines=50_000, cache=2_000, marks=20_000, nodes=32)
+LIMITS: Final = Limits(rows=4_000, size=1 << 20, lines=50_000, cache=2_000, marks=20_000, nodes=32)
 """Small batches and caches: the service must stay under 100 MiB."""
 DRAIN_S: Final = 2.5
 """After a signal to end: how long what was read already is still counted (seconds)…"""
@@ -47,7 +47,7 @@ _START_S: Final = 10.0
 _WAIT_S: Final = 0.25
 _TICK_S: Final = 1.0
 _STATUS_S: Final = 5.0
-_COLLECT_S: Final = 30.0
+_COLLECT_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _HANGS_S: Final = 30.0

@@ -246,7 +246,7 @@ def endpoint(address: str, *, anywhere: bool) -> tuple[str, int]:
     host = (host or "127.0.0.1").removeprefix("[").removesuffix("]")
     host = "127.0.0.1" if host == "localhost" else host
     if not (number.isascii() and number.isdigit() and int(number) < 1 << 16):
-        raise UsageError(f"metrics.listen: {shown(address)} is no address: write HOST:PORT, e.g. 127.0.0.1:9477")
+        raise UsageError(f"metrics.listen: {shown(address)} is no address: write HOST:PORT, e.g. 127.0.0.1:9746")
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
