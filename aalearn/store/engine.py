@@ -141,7 +141,9 @@ def prepare(connection: Connection, *, new: bool, readonly: bool) -> None:
         pragmas.append("PRAGMA query_only = ON")
     else:
         if new:
-            pragmas.append(f"PRAGMA application_id = {APPLICATION_ID}")
+            # Free pages can then be given back to the disk a few at a time, without rewriting the whole file.
+            # This must be the first that is written.
+            pragmas += ["PRAGMA auto_vacuum = INCREMENTAL", f"PRAGMA application_id = {APPLICATION_ID}"]
         # With WAL a crash of the machine may take back the last commits, but whole ones: positions and counts together.
         pragmas += ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA journal_size_limit = 67108864"]
     for one in pragmas:
@@ -156,5 +158,19 @@ def pragma(connection: Connection, statement: str) -> None:
             cursor.execute(statement)
         finally:
             cursor.close()
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(statement, None, error, sqlite3.Error) from error
+
+
+def give_pages_back(connection: Connection, pages: int) -> None:
+    """Shorten SQLite's file by so many free pages, outside of any transaction. Raises SQLAlchemy's DBAPIError.
+
+    The statement gives a row a page, and the driver's `execute` would stop at the first.
+    """
+    statement = f"PRAGMA incremental_vacuum({pages})"
+    try:
+        raw = connection.connection.driver_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.executescript(statement)
     except sqlite3.Error as error:
         raise DBAPIError.instance(statement, None, error, sqlite3.Error) from error

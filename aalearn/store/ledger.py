@@ -85,12 +85,14 @@ class Ledger:
 
     `load` gives the stored blob of a block (or None). Blocks with news stay in memory until `settle`; of the others as
     many marks as `kept` allows. `unmarked` counts events that were new but not remembered (see BLOCK_MARKS).
+    `horizon`: events up to this time (ms) may have been counted and forgotten, so they must not be counted.
     """
 
-    __slots__ = ("_blocks", "_changed", "_entered", "_lent", "_load", "_number", "_seen", "kept", "unmarked")
+    __slots__ = ("_blocks", "_changed", "_entered", "_lent", "_load", "_number", "_seen", "horizon", "kept", "unmarked")
 
-    def __init__(self, load: Callable[[int], bytes | None]) -> None:
+    def __init__(self, load: Callable[[int], bytes | None], horizon: int = 0) -> None:
         self._load = load
+        self.horizon = horizon
         self.kept = KEPT_MARKS
         self._blocks: dict[int, set[int]] = {}  # least recently entered first
         self._changed: set[int] = set()

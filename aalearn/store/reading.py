@@ -118,6 +118,8 @@ def accesses(connection: Connection, name: bytes, verdicts: Collection[Verdict] 
     base = base_id(name)
     nodes = node_names(connection)
     _, joined = runs_of(connection, base, nodes)
+    gone = connection.execute(select(schema.forgotten.c.runs).where(schema.forgotten.c.base == base)).scalar() or 0
+    known = frozenset(joined.values()) if gone else None
     labels, table = schema.labels.c, schema.accesses.c
     asked = select(labels.label, table.digest, table.need, table.state, table.sample)
     near = and_(table.digest >= labels.low, table.digest < labels.high)
@@ -127,7 +129,7 @@ def accesses(connection: Connection, name: bytes, verdicts: Collection[Verdict] 
     for label, digest, need, state, sample in rows:
         event, owner = decode_need(label, need)
         if event.verdict in wanted:
-            found.append(_access(access_id(digest), event, owner, decode_state(state), sample, nodes, joined))
+            found.append(_access(access_id(digest), event, owner, decode_state(state), sample, nodes, joined, known))
     return tuple(sorted(found, key=lambda access: sort_key(access.event, access.owner)))
 
 
@@ -139,8 +141,11 @@ def _access(
     sample: bytes,
     nodes: dict[int, str],
     joined: dict[int, int],
+    known: frozenset[int] | None,
 ) -> Access:
     runs = {joined.get(run, run) for run in state.runs}
+    if known is not None:  # whether those that are gone were one run or many can't be told: they count as one
+        runs = (runs & known) | set(sorted(runs - known)[:1])
     return Access(
         id=number,
         event=event,

@@ -121,3 +121,24 @@ class Step:
     who: str
     reason: str
     detail: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What a call of `Store.retain` did. `size` is the database on its disk in bytes, `used` its content (found out
+    only where `size` is over the limit; else it is `size`).
+
+    `done` is False when the time was up first: call again soon. `over`: the content is so many bytes larger than the
+    limit although all that may go is gone; somebody must be told.
+    """
+
+    size: int = 0
+    used: int = 0
+    over: int = 0
+    done: bool = True
+    samples: int = 0
+    runs: int = 0
+    losses: int = 0
+    statuses: int = 0
+    labels: int = 0
+    blocks: int = 0

@@ -13,12 +13,12 @@ from sqlalchemy.exc import OperationalError
 from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
 from aalearn.store import engine as engines
-from aalearn.store import locks, migrate, reading, schema
+from aalearn.store import locks, migrate, reading, retention, schema
 from aalearn.store.batch import Batch
 from aalearn.store.codec import to_bytes
 from aalearn.store.faults import told
 from aalearn.store.ledger import Ledger
-from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status, Step
+from aalearn.store.readings import Decision, Loss, ProfileSummary, Retained, Revision, Run, Status, Step
 from aalearn.store.statements import statements_of
 from aalearn.store.writing import Commit, base_id, node_id
 
@@ -155,8 +155,14 @@ class Store:
             asked = select(table.marks).where(table.node == number, table.block == block)
             return self._read(lambda connection: connection.execute(asked).scalar())
 
-        made = self._ledgers[node] = Ledger(load)
+        made = self._ledgers[node] = Ledger(load, self._horizon(number))
         return made
+
+    def spare_memory(self) -> None:
+        """Keep the database's own cache small: it matters little, for the system caches the file too."""
+        if self._place.is_sqlite:
+            with told(self._place.name):
+                engines.pragma(self._connection, "PRAGMA cache_size = -2048")
 
     def forget_ledger(self, node: str) -> None:
         """Let a node's ledger leave memory, if all of it is committed; `ledger` reads it again."""
@@ -171,6 +177,24 @@ class Store:
             Commit(connection, statements_of(connection.dialect), self._own(connection)).write(batch, self._ledgers)
         for ledger in self._ledgers.values():
             ledger.settle()
+
+    def retain(
+        self, limit_bytes: int, now: int, *, ages: retention.Ages = retention.AGES, seconds: float = 0.5
+    ) -> Retained:
+        """Keep the store under `limit_bytes`; see `store/retention` for what goes first. `now` in ms.
+
+        Small transactions, for about `seconds`; says whether there is more to do. Claims the writer's place.
+        """
+        self.claim()
+        with told(self._place.name):
+            made = retention.Keeper(self._writing, limit_bytes, now, ages, seconds).run()
+        for node, ledger in self._ledgers.items():
+            ledger.horizon = self._horizon(node_id(node))
+        return made
+
+    def _horizon(self, node: int) -> int:
+        asked = select(schema.nodes.c.horizon).where(schema.nodes.c.id == node)
+        return self._read(lambda connection: connection.execute(asked).scalar()) or 0
 
     def decide(self, profile: bytes, rule: str, decision: str, *, who: str, when: int, why: str) -> None:
         """Remember a person's decision on the rule with this text."""

@@ -2,13 +2,13 @@
 
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, or_, select
 
 from aalearn.model.event import Event, Verdict
 from aalearn.store import schema
@@ -214,9 +214,12 @@ class Commit:
     def _write_small(self, batch: Batch) -> None:
         run, statements = self._connection, self._statements
         losses: dict[int, tuple[int, int, int, bytes, int, bytes, int, int]] = {}
+        known = _told_already(run, [self._node(loss.node) for loss in batch.losses]) if batch.losses else None
         for loss in batch.losses:
             node, at, amount = self._node(loss.node), fit(loss.time), fit(loss.amount)
             kind, source = to_bytes(loss.kind), to_bytes(loss.source)
+            if known is not None and known(node, kind, at):
+                continue
             number = name_id(b"loss", b"%d %d %d" % (node, at, amount), kind)
             row = (number, node, at, kind, amount, source, at, 1)
             losses[number] = min(row, losses.get(number, row))
@@ -246,6 +249,17 @@ def _newest(batch: Batch) -> int:
     last = max((tally.last for tally in batch.tallies.values()), default=0)
     changed = max((status.time for status in batch.timeline), default=0)
     return min(now, max(last, changed)) or now
+
+
+def _told_already(connection: Connection, nodes: list[int]) -> Callable[[int, bytes, int], bool]:
+    """Return a function (node, kind, time): was a loss of that time summed up, so that it can't be told apart?"""
+    table = schema.losses.c
+    columns = select(table.node, table.kind, table.time, table.until)
+    many = or_(table.times > 1, table.until > table.time)
+    spans: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
+    for node, kind, start, end in connection.execute(columns.where(many, table.node.in_(nodes))):
+        spans.setdefault((node, kind), []).append((start, end))
+    return lambda node, kind, at: any(start <= at <= end for start, end in spans.get((node, kind), ()))
 
 
 def access_id(digest: bytes) -> int:
