@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aalearn.kubernetes.exports import Exported, Outgoing, Report
+    from aalearn.learn.options import Options
     from aalearn.lifecycle.judge import Judge
+    from aalearn.model.event import Access
     from aalearn.policy.proof import Finding
 
 EXAMPLE = (
@@ -179,7 +181,7 @@ def _outgoing(face: Face, profiles: Sequence[str], learnt: learning.Choice, judg
             name = learning.writable_profile(store, profile)
             accesses = store.accesses(name)
             options = learning.options(face, store, name, learnt, judge.target, accesses)
-            found.append(_one(name, accesses, options, judge, ask))
+            found.append(prepared(name, accesses, options, judge, enforce=ask.enforce, base=ask.name))
     names: dict[str, bytes] = {}
     for one in found:
         if one.name in names:
@@ -194,7 +196,13 @@ def _outgoing(face: Face, profiles: Sequence[str], learnt: learning.Choice, judg
     return found
 
 
-def _one(name: bytes, accesses: Any, options: Any, judge: Judge, ask: _Ask) -> Outgoing:
+def prepared(
+    name: bytes, accesses: Sequence[Access], options: Options, judge: Judge, *, enforce: bool, base: str = ""
+) -> Outgoing:
+    """Return a learned profile under its exported name, with the proof of the text that carries that name.
+
+    `base`: the name before the version, "" for the profile's own. Raises as `lifecycle.proposal.whole` does.
+    """
     from aalearn.grammar.writer import write
     from aalearn.kubernetes.exports import Outgoing
     from aalearn.kubernetes.naming import base_of, checked_base, renamed, versioned
@@ -203,12 +211,12 @@ def _one(name: bytes, accesses: Any, options: Any, judge: Judge, ask: _Ask) -> O
     from aalearn.policy.gate import prove
 
     synthesis = synthesize(name, accesses, options)
-    base = checked_base(ask.name) if ask.name else base_of(name)
-    made = renamed(name, versioned(base, synthesis.document), synthesis.document, questions(synthesis.learned))
-    document = replace(made.document, profile=made.document.profile.in_mode(complain=not ask.enforce))
+    first = checked_base(base) if base else base_of(name)
+    made = renamed(name, versioned(first, synthesis.document), synthesis.document, questions(synthesis.learned))
+    document = replace(made.document, profile=made.document.profile.in_mode(complain=not enforce))
     text = write(document)
     proof = prove(text, made.questions, judge.gate(), vouched=vouched(synthesis, options))
-    return Outgoing(name, made.name, text, ask.enforce, synthesis, made.questions, proof)
+    return Outgoing(name, made.name, text, enforce, synthesis, made.questions, proof)
 
 
 def _present(
@@ -245,7 +253,7 @@ def _present(
 
 def _stream(exported: Exported) -> str:
     """Return the files as one text: YAML documents, the one file, or each file under a line with its name."""
-    contents = [file.content for file in exported.files]
+    contents = [file.content for file in exported.files if not file.alone]
     if exported.stream == "yaml":
         return "---\n".join(contents)
     if len(contents) == 1:

@@ -44,10 +44,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a result: its name (one safe segment) and its content."""
+    """One file of a result: its name (one safe segment) and its content. `alone`: it is no part of a stream."""
 
     name: str
     content: str
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
