@@ -88,10 +88,10 @@ def test_a_person_s_edit_is_told_and_kept(aalearn: Face, node: Simulated, db: st
 
 
 def test_what_was_never_written_down_is(aalearn: Face, node: Simulated, db: str) -> None:
-    from tests.cli import nodes
+    from aalearn.lifecycle.node.applier import Change, apply
 
-    change = nodes.Change(b"app", "app", ONE.encode(), node.policy(ONE), "reverted", "bert", revision=1, reason="x")
-    nodes.apply(node.machine, change)  # and killed before the store heard of it
+    change = Change(b"app", "app", ONE.encode(), node.policy(ONE), "reverted", "bert", revision=1, reason="x")
+    apply(node.machine, change)  # and killed before the store heard of it
     assert kinds(aalearn, db) == ["not-written-down"]
     assert kinds(aalearn, db, "--fix") == []
     state, revision, reason, detail = last_step(db)
