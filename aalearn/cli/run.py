@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aalearn.cli import following
 from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import count, talk
 from aalearn.model.text import shown
@@ -58,16 +59,23 @@ def command(
         if once:
             face.emit(_document(figures), _text(figures))
 
+    watch = None if once else following.watch(face)  # what it begins can't be seen to its end in one pass
     with face.store(readonly=False) as store:
-        return run(
-            options,
-            wanted,
-            store=store,
-            choose=_choose,
-            say=lambda text: talk(f"aalearn: {text}"),
-            notifier=Notifier(),
-            finished=finished,
-        )
+        try:
+            return run(
+                options,
+                wanted,
+                store=store,
+                choose=_choose,
+                say=lambda text: talk(f"aalearn: {text}"),
+                followers=(watch,) if watch else (),
+                rows=(watch.figures.rows,) if watch else (),
+                notifier=Notifier(),
+                finished=finished,
+            )
+        finally:
+            if watch:
+                watch.close()
 
 
 def _options(face: Face, sources: Any, *, once: bool) -> ServiceOptions:

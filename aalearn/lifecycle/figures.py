@@ -61,6 +61,6 @@ class Figures:
 
 
 def _counter(name: str, text: str, held: "Counter[tuple[bytes, int]] | Counter[tuple[bytes, str]]", key: str) -> Figure:
-    rows = sorted((profile, str(word), value) for (profile, word), value in held.items())
+    rows = sorted((profile, str(word), value) for (profile, word), value in list(held.items()))
     values = tuple(((("profile", shown(profile)), (key, word)), float(value)) for profile, word, value in rows)
     return Figure(name, "counter", text, values)
