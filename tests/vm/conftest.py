@@ -2,10 +2,22 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import require
+
+HERE = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let xdist (`--dist loadgroup`) give all tests of one boot to one worker: a module's, for each of its kernels."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            call = getattr(item, "callspec", None)
+            kernel = call.params.get("bed", "") if call is not None else ""
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}{kernel}"))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,16 @@ PACKAGES = [
     "util-linux",
     "auditd",
     "apparmor",
+    "apparmor-utils",
+    "cron",
     "python3",
     "python3-systemd",
+    "python3-grpcio",
+    "python3-protobuf",
+    "containerd",
+    "runc",
+    "crun",
+    "podman",
     "busybox-static",
     "nginx-light",
     "redis-server",
@@ -55,9 +63,35 @@ MASKED = [
     "systemd-networkd-wait-online.service",
     "systemd-pcrphase.service",
     "logrotate.timer",
+    "dev-hugepages.mount",
+    "proc-sys-fs-binfmt_misc.automount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
+    "systemd-logind.service",
+    "systemd-pstore.service",
+    "modprobe@configfs.service",
+    "modprobe@drm.service",
+    "modprobe@efi_pstore.service",
+]
+# Units that the tests start themselves, when they need them: not enabled, but there.
+NOT_ENABLED = [
     "nginx.service",
     "redis-server.service",
+    "containerd.service",
+    "cron.service",
+    "netavark-dhcp-proxy.service",
+    "netavark-dhcp-proxy.socket",
+    "netavark-firewalld-reload.service",
+    "podman.service",
+    "podman.socket",
+    "podman-auto-update.service",
+    "podman-auto-update.timer",
+    "podman-clean-transient.service",
+    "podman-restart.service",
 ]
+# aalearn itself comes on a small disk of its own (tests/vm/program.py), which is mounted here.
+PROGRAM = "opt/aalearn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +126,17 @@ def run(*command: str | Path, cwd: Path | None = None) -> None:
         raise RuntimeError(f"{command[0]} failed ({done.returncode}):\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
 
 
-def key(kernel: str) -> str:
-    """What the image depends on, as a short digest."""
-    parts = [kernel, SUITE, *PACKAGES, *MASKED, *(path.read_text() for path in sorted((HERE / "guest").iterdir()))]
-    parts.append(Path(__file__).read_text())
+def key(*more: str) -> str:
+    """What the root depends on (and `more`), as a short digest."""
+    parts = [*more, *(path.read_text() for path in sorted((HERE / "guest").iterdir())), Path(__file__).read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def image(kernel: str = "6.12") -> Image:
     """Return the image for a kernel series of KERNELS, building what is missing."""
-    folder = cache() / "vm" / f"{kernel}-{key(kernel)}"
+    folder = cache() / "vm" / f"disk-{kernel}-{key(kernel)}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with lock(folder.with_suffix(".lock")):
+    with lock(folder.with_name(f"{folder.name}.lock")):
         if not (folder / "disk").exists():
             with tempfile.TemporaryDirectory(prefix="aalearn-vm.", dir=folder.parent) as work:
                 build(Path(work), kernel)
@@ -117,7 +150,8 @@ def build(work: Path, kernel: str) -> None:
     out, root = work / "out", work / "root"
     out.mkdir()
     base = base_root()
-    run("cp", "-a", "--reflink=auto", base, root)
+    with use(base):
+        run("cp", "-a", "--reflink=auto", base, root)
     unpacked = fetch_kernel(work, root, KERNELS[kernel])
     (vmlinuz,) = (unpacked / "boot").glob("vmlinuz-*")
     release = vmlinuz.name.removeprefix("vmlinuz-")
@@ -133,11 +167,9 @@ def build(work: Path, kernel: str) -> None:
 
 def base_root() -> Path:
     """The Debian root that all kernels share."""
-    digest = hashlib.sha256(
-        "\0".join([*PACKAGES, *MASKED, *(p.read_text() for p in sorted((HERE / "guest").iterdir()))]).encode()
-    )
-    root = cache() / "vm" / f"root-{digest.hexdigest()[:16]}"
-    with lock(root.with_suffix(".lock")):
+    root = cache() / "vm" / f"root-{key()}"
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with use(root):
         if not (root / "etc/aalearn-ready").exists():
             shutil.rmtree(root, ignore_errors=True)
             run("mmdebstrap", "-q", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root)
@@ -146,22 +178,35 @@ def base_root() -> Path:
     return root
 
 
+def use(root: Path) -> AbstractContextManager[None]:
+    """Keep others from changing the shared root meanwhile."""
+    return lock(root.with_name(f"{root.name}.lock"))
+
+
 def furnish(root: Path) -> None:
     """Put the agent in, mask what the tests do not need, move the stock profiles away (slow to compile there)."""
     shutil.copy(HERE / "guest/agent.py", root / "usr/local/lib/aalearn-agent.py")
-    shutil.copy(HERE / "guest/aalearn-agent.service", root / "etc/systemd/system/")
-    wants = root / "etc/systemd/system/multi-user.target.wants"
+    units = root / "etc/systemd/system"
+    wants = units / "multi-user.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
-    (wants / "aalearn-agent.service").symlink_to("/etc/systemd/system/aalearn-agent.service")
+    for path in (HERE / "guest").glob("*.service"):
+        shutil.copy(path, units)
+        (wants / path.name).symlink_to(f"/etc/systemd/system/{path.name}")
     for unit in MASKED:
-        link = root / "etc/systemd/system" / unit
-        link.unlink(missing_ok=True)
-        link.symlink_to("/dev/null")
+        (units / unit).unlink(missing_ok=True)
+        (units / unit).symlink_to("/dev/null")
+    for folder in units.glob("*.wants"):
+        for unit in NOT_ENABLED:
+            (folder / unit).unlink(missing_ok=True)
+    (root / PROGRAM).mkdir(parents=True)
+    (root / "usr/local/bin/aalearn").symlink_to(f"/{PROGRAM}/bin/aalearn")
     stock, away = root / "etc/apparmor.d", root / "usr/share/aalearn-stock-profiles"
     away.mkdir(parents=True)
     for path in stock.iterdir():
         if path.is_file():
             path.rename(away / path.name)
+    # A machine that has an id boots as one that booted before: nobody enables what is not.
+    (root / "etc/machine-id").write_text(f"{hashlib.sha256(b'aalearn vm').hexdigest()[:32]}\n")
     (root / "etc/hostname").write_text("vm\n")
     (root / "etc/fstab").write_text("/dev/nvme0n1 / ext4 defaults 0 1\n")
     (root / "etc/resolv.conf").unlink(missing_ok=True)
