@@ -17,6 +17,7 @@ Fields = dict[bytes, bytes]
 """The fields of one entry that matter here, by name."""
 
 WANTED = (
+    b"__CURSOR",
     b"_TRANSPORT",
     b"MESSAGE",
     b"_AUDIT_TYPE",
@@ -125,7 +126,7 @@ _TRANSPORTS: dict[bytes, Callable[[Fields, bytes], Told]] = {
 
 def export_lines(pieces: Iterable[bytes]) -> Iterator[Cut]:
     """Read the export format. A cut last entry is counted as truncated, and so is one with a field over LINE bytes."""
-    reader = _Export()
+    reader = Export()
     for piece in pieces:
         reader.feed(piece)
         yield reader.entries.cut(len(piece))
@@ -133,15 +134,15 @@ def export_lines(pieces: Iterable[bytes]) -> Iterator[Cut]:
     yield reader.entries.cut(0)
 
 
-class _Export:
+class Export:
     """The export format piece by piece.
 
     Sizes of binary fields are always obeyed, so that no field's content can pass for an entry; memory stays bounded
     because fields over LINE bytes are passed over.
     """
 
-    def __init__(self) -> None:
-        self.entries = Entries()
+    def __init__(self, entries: Entries | None = None) -> None:
+        self.entries = entries or Entries()
         self._data = b""
         self._at = 0
         self._open: Fields | None = None  # the entry that is being read field by field

@@ -196,6 +196,11 @@ class Followed:
         )
 
 
+def closed(status: os.stat_result, owner: int) -> bool:
+    """Is it the owner's, and closed to the writing of others?"""
+    return status.st_uid == owner and not status.st_mode & 0o022
+
+
 def find_content(path: Path, offset: int, digest: str, accept: Callable[[Place], bool]) -> Followed | None:
     """Open the file, of those accepted, whose content has this hash before the offset, and go there.
 
