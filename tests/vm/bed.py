@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from tests.vm.image import PROGRAM, Image, image
 from tests.vm.program import LABEL, SITE, program
@@ -48,7 +48,7 @@ class Bed:
         self._work = Path(tempfile.mkdtemp(prefix="aalearn-vm."))
         self._process: subprocess.Popen[bytes] | None = None
         self._port: socket.socket | None = None
-        self._monitor: BinaryIO | None = None
+        self._monitor: socket.SocketIO | None = None
 
     def __enter__(self) -> "Bed":
         for attempt in range(1, BOOT_TRIES + 1):

@@ -1,8 +1,8 @@
-"""The guest's second disk: this checkout's aalearn as an administrator would have it in /opt/aalearn, a virtual environment.
+"""The guest's second disk: this checkout's aalearn as an administrator has it, a virtual environment in /opt/aalearn.
 
-The dependencies are the wheels of requirements.lock for the guest's Python (systemd-python is Debian's own package there);
-aalearn is the wheel built from the checkout. Both are compiled to byte code by the guest's Python, since the guest itself
-is slow. Cached by content: the dependencies by the lock, the disk by the checkout's files.
+The dependencies are the wheels of requirements.lock for the guest's Python (systemd-python is Debian's own package
+there); aalearn is the wheel built from the checkout. Both are compiled to byte code by the guest's Python, since the
+guest itself is slow. Cached by content: the dependencies by the lock, the disk by the checkout's files.
 """
 
 import hashlib
