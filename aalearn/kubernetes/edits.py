@@ -4,7 +4,7 @@ A change is one string set at, or one key removed from, a path. All changes of a
 tree; the edited text is parsed again and must mean exactly the original with the changes applied, else UnsafeEdit.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,12 +112,29 @@ def edit(text: str, root: Node, changes: Sequence[Change]) -> str:
 
 def _replaced(text: str, edits: Iterable[Edit]) -> str:
     parts, at = [], 0
-    for one in sorted(set(edits), key=lambda edit: (edit.start, edit.end, -edit.column)):
+    for one in sorted({*_merged(text, edits)}, key=lambda edit: (edit.start, edit.end, -edit.column)):
         if one.start < at:
             raise UnsafeEdit("two edits would overlap")
         parts += [text[at : one.start], one.text]
         at = one.end
     return "".join([*parts, text[at:]])
+
+
+def _merged(text: str, edits: Iterable[Edit]) -> Iterator[Edit]:
+    """Yield the edits with neighbouring cuts as one; one of the last line leaves no new end of a line behind."""
+    cuts: list[tuple[int, int]] = []
+    for one in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        if one.text or one.start == one.end:
+            yield one
+        elif cuts and one.start <= cuts[-1][1]:
+            cuts[-1] = (cuts[-1][0], max(cuts[-1][1], one.end))
+        else:
+            cuts.append((one.start, one.end))
+    for start, end in cuts:
+        begin = start
+        if end == len(text) and not text.endswith("\n") and text[:start].endswith("\n"):
+            begin -= 2 if text[:start].endswith("\r\n") else 1
+        yield Edit(begin, end, "")
 
 
 class _Plan:
@@ -210,7 +227,7 @@ class _Plan:
                 if len(gone) < len(node.entries) or id(node) not in self._parents or id(node) in self._added:
                     continue
                 holder, at = self._parents[id(node)]
-                if self._spelling.holds_comment_lines(holder, at):
+                if not self._spelling.goes_cleanly(holder, at):
                     continue
                 del self._removed[id(node)]
                 self._removed.setdefault(id(holder), (holder, set()))[1].add(at)

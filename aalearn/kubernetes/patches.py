@@ -6,11 +6,13 @@ before it changes anything there.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from aalearn.kubernetes.annotate import Plan
-from aalearn.kubernetes.edits import Path
+from aalearn.kubernetes.edits import Change, Path
+from aalearn.kubernetes.manifests import TEMPLATED
 from aalearn.kubernetes.spelling import bare
 from aalearn.kubernetes.workloads import Workload, group
 
@@ -19,32 +21,40 @@ _ANY_NAME: Final = "any"  # kustomize asks for a name in a patch and, with a tar
 _BLOCK: Final = re.compile(r"[!-~][ -~\n]*[!-~]\n")  # what a literal block scalar surely gives back as it is
 
 
-def strategic(plan: Plan) -> dict[str, Any]:
-    """Return the strategic merge patch of a plan, with the object's identity."""
+def strategic(plan: Plan, *, annotations_too: bool = True) -> dict[str, Any]:
+    """Return the strategic merge patch of a plan, with the object's identity.
+
+    All containers of a list that changes are named, in their order, which kustomize would not keep otherwise. Without
+    `annotations_too` the removal of annotations is left out.
+    """
     workload = plan.workload
     metadata = {"name": workload.name} if workload.name else {}
     if workload.namespace:
         metadata["namespace"] = workload.namespace
     patch: dict[str, Any] = {"apiVersion": workload.api_version, "kind": workload.kind.name, "metadata": metadata}
-    names = {one.path: one.name for one in workload.containers()}
+    names = {one.path: one.name for one in workload.containers() if one.name and TEMPLATED not in one.name}
     for change in plan.changes:
-        _put(patch, workload.root, change.path, change.value, names)
+        if annotations_too or not _removes_annotation(change):
+            _put(patch, workload.root, change.path, change.value, names)
     return patch
 
 
-def _put(patch: dict[str, Any], root: Path, path: Path, value: str | None, names: dict[Path, str]) -> None:
+def _removes_annotation(change: Change) -> bool:
+    return change.value is None and change.path[-2:-1] == ("annotations",)
+
+
+def _put(patch: dict[str, Any], root: Path, path: Path, value: str | None, names: Mapping[Path, str]) -> None:
     at: Any = patch
     below = path[len(root) :]
     for depth, key in enumerate(below[:-1]):
         if isinstance(key, int):
             name = names[(*root, *below[: depth + 1])]
-            item = next((one for one in at if one["name"] == name), None)
-            if item is None:
-                item = {"name": name}
-                at.append(item)
-            at = item
+            at = next(one for one in at if one["name"] == name)
+        elif isinstance(below[depth + 1], int):
+            whole = (*root, *below[: depth + 1])
+            at = at.setdefault(key, [{"name": name} for one, name in names.items() if one[:-1] == whole])
         else:
-            at = at.setdefault(key, [] if isinstance(below[depth + 1], int) else {})
+            at = at.setdefault(key, {})
     at[below[-1]] = value
 
 
@@ -97,15 +107,20 @@ def pointer(path: Path) -> str:
 
 
 def kustomization(plans: Iterable[Plan], resources: Sequence[str]) -> str:
-    """Return a kustomization.yaml with one strategic patch a plan; `resources` are the manifests that it changes."""
+    """Return a kustomization.yaml with strategic patches; `resources` are the manifests that it changes."""
     document: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
     if resources:
         document["resources"] = list(resources)
     patches = []
     for plan in plans:
-        body = strategic(plan)
-        body["metadata"] = {"name": plan.workload.name or _ANY_NAME, **body["metadata"]}
-        patches.append({"target": target(plan.workload), "patch": yaml(body)})
+        cut = [change for change in plan.changes if _removes_annotation(change)]
+        if len(cut) < len(plan.changes):
+            body = strategic(plan, annotations_too=False)
+            body["metadata"] = {"name": plan.workload.name or _ANY_NAME, **body["metadata"]}
+            patches.append({"target": target(plan.workload), "patch": yaml(body)})
+        if cut:  # kustomize makes the text "null" of an annotation that a strategic patch removes
+            operations = json_patch(replace(plan, changes=tuple(cut)))
+            patches.append({"target": target(plan.workload), "patch": yaml(operations)})
     document["patches"] = patches
     return yaml(document)
 

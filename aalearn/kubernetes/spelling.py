@@ -18,6 +18,7 @@ _BARE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s+)*")
 _KEY_END: Final = re.compile(r"[ \t]*:")
 _REST: Final = re.compile(r"[ \t]*(?:#[^\n]*)?\r?(?:\n|$)")  # what may follow the last token of a line
+_JSON: Final = re.compile(r"\ufeff?(?:---\s)?\s*[{\[]\s*[\"{\[]")  # JSON, perhaps as a document of a stream
 _COMMENT_LINE: Final = re.compile(r"(?m)^[ \t]*#")
 _HEADER: Final = re.compile(r"[|>][0-9+-]*[ \t]*(?:#[^\n]*)?\r?\n")
 
@@ -50,7 +51,7 @@ class Spelling:
 
     def __init__(self, text: str, root: Node) -> None:
         self._text = text
-        self._json = text.lstrip("\ufeff \t\r\n").startswith(("{", "["))
+        self._json = _JSON.match(text) is not None
         self._newline = "\r\n" if "\r\n" in text else "\n"
         steps: Counter[int] = Counter()
         _count_steps(root, text, steps)
@@ -80,7 +81,10 @@ class Spelling:
             end = self._end_of_entry(node, at)
             if end is not None:
                 return self._insert(end, self._lines(wanted, indent), indent)
-        raise UnsafeEdit("there is no line after which it could stand")
+        if before.strip(" "):  # the head of a list's item
+            raise UnsafeEdit("there is no line after which it could stand")
+        start = first.start - indent
+        return start, start, self._joined(self._lines(wanted, indent)) + self._newline, indent
 
     def fill(self, holder: tree.Mapping, key: Scalar, node: Node, wanted: Mapping[str, Any]) -> Piece:
         """Return the edit that gives an empty or null value of `key` its first keys."""
@@ -147,14 +151,17 @@ class Spelling:
             if following != at + 1 or self._text[end : node.entries[following][0].start].strip():
                 raise UnsafeEdit(f"{key.text} stands at the head of a list's item")
             return key.start, node.entries[following][0].start, "", 0
-        if end == len(self._text) and not self._text.endswith("\n") and start:
-            start -= 2 if self._text[start - 2 : start] == "\r\n" else 1
         return start, end, "", 0
 
-    def holds_comment_lines(self, node: tree.Mapping, at: int) -> bool:
-        """Return whether a whole line of comment stands within an entry."""
-        end = self._end_of_entry(node, at)
-        return end is not None and bool(_COMMENT_LINE.search(self._text, node.entries[at][0].end, end))
+    def goes_cleanly(self, node: tree.Mapping, at: int) -> bool:
+        """Return whether an entry can be taken out and no whole line of comment goes with it."""
+        if node.flow:
+            return True
+        try:
+            start, end, _, _ = self.cut_block(node, at, {at})
+        except UnsafeEdit:
+            return False
+        return not _COMMENT_LINE.search(self._text, start, end)
 
     def _end_of_entry(self, node: tree.Mapping, at: int) -> int | None:
         """Return the offset after the last line of an entry, None where that can't be told for sure."""
@@ -200,7 +207,8 @@ class Spelling:
             if own < indent:
                 break  # a comment after the scalar
             end = header.end() + line.end()
-        return end if end > header.end() and indent else None
+        # At the end of a text without a last newline, a newline would become part of the scalar.
+        return end if end > header.end() and self._text[end - 1] == "\n" else None
 
     def _insert(self, at: int, lines: list[str], indent: int) -> Piece:
         if at and not self._text[:at].endswith("\n"):  # the last line has no end, and keeps none
