@@ -32,6 +32,7 @@ from aalearn.cli import (
     status,
     suggest,
     version,
+    watch,
 )
 from aalearn.cli import run as service
 from aalearn.cli.face import Face
@@ -134,6 +135,7 @@ _COMMANDS = (
     status,
     suggest,
     version,
+    watch,
 )
 for _module in _COMMANDS:
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)

@@ -151,6 +151,41 @@ RECONCILE = {
 }
 
 
+DENIAL = {
+    "event": str,
+    "profile": str,
+    "label": str,
+    "what": str,
+    "times": int,
+    "first": str,
+    "last": str,
+    "programs": [str],
+    "nodes": [str],
+    "trusted": bool,
+    "tier": int,
+    "rules": [{"block": str, "rule": str, "tier": int, "why": str, "refused": (str, type(None))}],
+    "notes": [str],
+    "record": str,
+}
+WATCH_LINE = {"schema": int, **DENIAL}
+WATCH = {
+    "schema": int,
+    "profiles": [
+        {
+            "profile": str,
+            "state": str,
+            "revision": int,
+            "since": str,
+            "probation_seconds": float,
+            "unit": (str, type(None)),
+            "events": int,
+            "worst_tier": int,
+            "denials": [DENIAL],
+        }
+    ],
+}
+
+
 def fits(value: Any, shape: Any, where: str = "document") -> None:
     """Assert that a value has a shape: a type, a tuple of types, a list of one shape, or a dict of shapes."""
     if isinstance(shape, dict):
