@@ -72,6 +72,7 @@ def again(machine: Machine, profile: bytes, last: Applied) -> None:
         revision=last.revision,
         reason=last.reason,
         before=last.before,
+        origin=last.origin,
     )
     apply(machine, change)
 

@@ -66,7 +66,7 @@ def carry_out(machine: Machine, wanted: Plan, *, who: str, reason: str) -> reque
     """
     if wanted.target is None:
         return requests.complain(machine, wanted.profile, who=who, reason=reason)
-    return requests.revert(machine, wanted.profile, sha256=wanted.target.text, who=who, reason=reason)
+    return requests.revert(machine, wanted.profile, number=wanted.target.number, who=who, reason=reason)
 
 
 def _target(profile: bytes, entries: Sequence[Applied], to: int | None) -> Applied:
@@ -91,7 +91,7 @@ def _before(profile: bytes, entries: Sequence[Applied]) -> Applied:
     found: Applied | None = by_number.get(current.before)
     seen = {current.number}
     while found is not None and found.number not in seen:
-        if found.text and (found.text, found.mode) != (current.text, current.mode):
+        if found.place == current.place and found.text and (found.text, found.mode) != (current.text, current.mode):
             return found
         seen.add(found.number)
         found = by_number.get(found.before)

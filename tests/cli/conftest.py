@@ -99,10 +99,10 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str) 
 @pytest.fixture
 def db(node: "Simulated", tmp_path: Path) -> str:
     """The store of a node on which app was drafted, and then its revisions 1 and 2 were enforced."""
-    from tests.cli import nodes
+    from tests.cli import promoted
 
     url = f"sqlite:///{tmp_path}/x.db"
-    nodes.promote(node, url, nodes.DRAFT, "learning", 0)
-    nodes.promote(node, url, nodes.ONE, "enforced", 1)
-    nodes.promote(node, url, nodes.TWO, "enforced", 2)
+    promoted.promote(node, url, promoted.DRAFT, "learning", 0)
+    promoted.promote(node, url, promoted.ONE, "enforced", 1)
+    promoted.promote(node, url, promoted.TWO, "enforced", 2)
     return url

@@ -10,7 +10,7 @@ from aalearn.lifecycle.node.applier import applied
 from aalearn.lifecycle.node.records import Intent, Records
 from aalearn.store import Store
 from tests.cli.conftest import Face
-from tests.cli.nodes import ONE, TWO, last_step, promote, text_of
+from tests.cli.promoted import ONE, TWO, last_step, promote, text_of
 from tests.cli.schemas import RECONCILE, fits
 from tests.lifecycle.simulated import Simulated
 

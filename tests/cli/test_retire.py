@@ -9,7 +9,7 @@ from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import applied
 from aalearn.lifecycle.node.records import Records
 from tests.cli.conftest import Face
-from tests.cli.nodes import ONE, TWO, last_step, promote, text_of
+from tests.cli.promoted import ONE, TWO, last_step, promote, text_of
 from tests.cli.schemas import RETIRE, fits
 from tests.lifecycle.simulated import Simulated
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Face
-from tests.cli.nodes import DRAFT, ONE, TWO, last_step, text_of
+from tests.cli.promoted import DRAFT, ONE, TWO, last_step, text_of
 from tests.cli.schemas import ROLLBACK, fits
 from tests.lifecycle.simulated import Simulated
 

@@ -33,8 +33,9 @@ def previous(machine: Machine, profile: bytes) -> Applied | None:
     return next((one for one in entries if one.number == entries[-1].before), None)
 
 
-def revert(machine: Machine, profile: bytes, *, sha256: str = "", who: str, reason: str) -> Reverted:
-    """Apply again what was applied here before the last change, or the text of that sha256.
+def revert(machine: Machine, profile: bytes, *, sha256: str = "", number: int = 0, who: str, reason: str) -> Reverted:
+    """Apply again what was applied here before the last change, or the text of that sha256, or the entry of that
+    number. Of several entries with the same text one in enforce mode is meant.
 
     Raises UsageError when nothing was applied here, or the file was edited since; PolicyError when it can't be applied
     (all is then as it was).
@@ -42,9 +43,10 @@ def revert(machine: Machine, profile: bytes, *, sha256: str = "", who: str, reas
     entries = applied(machine, profile)
     last = _last(machine, profile, entries)
     if sha256:
-        target = next((one for one in reversed(entries) if sha256 in (one.text, one.origin)), None)
+        of_text = [one for one in reversed(entries) if sha256 in (one.text, one.origin)]
+        target = min(of_text, key=lambda one: (one.mode != "enforce", one.text != sha256), default=None)
     else:
-        target = next((one for one in entries if one.number == last.before), None)
+        target = next((one for one in entries if one.number == (number or last.before)), None)
     if target is None or not target.text:
         what = f"no text {shown(sha256[:16])} was" if sha256 else "nothing else was"
         raise UsageError(f"{what} applied to {shown(profile)} on this node before: ask for complain mode instead")
@@ -57,7 +59,11 @@ def revert(machine: Machine, profile: bytes, *, sha256: str = "", who: str, reas
         text = records.get(target.text)
     if text is None:
         raise PolicyError("the text to go back to is missing")
-    policy = whole(machine.judge(), profile, target.place, text).policy(machine.judge())
+    judge = machine.judge()
+    written = whole(judge, profile, target.place, text)
+    if target.mode == "complain":  # perhaps by a link, which the text does not show
+        written = written.in_mode(profile, complain=True)
+    policy = written.policy(judge)
     change = Change(
         profile=profile,
         place=target.place,
