@@ -32,7 +32,7 @@ _TEXT_FIELD = re.compile(rb"^(" + b"|".join(WANTED) + rb")=(.*)$", re.MULTILINE)
 _BINARY_FIELD = re.compile(rb"^[^=\n]+$", re.MULTILINE)
 _KERNEL_AUDIT = re.compile(rb"audit: type=(\d+) audit\(")
 _TYPES = {b"1400": b"AVC", b"1300": b"SYSCALL", b"1107": b"USER_AVC", b"1327": b"PROCTITLE"}
-_KMSG_LIMIT = 1021  # where a text of the kernel ring is cut (bytes, measured on 6.12); one of this length may be whole
+KMSG_LIMIT = 1021  # where a text of the kernel ring is cut (bytes, measured on 6.12); one of this length may be whole
 
 
 class Entries:
@@ -103,7 +103,7 @@ def _kernel(fields: Fields, message: bytes) -> Told:
         return _own_words(fields, message)
     name = _TYPES.get(found[1]) or b"UNKNOWN[%b]" % found[1]
     line = b"type=%b msg=%b" % (name, message[found.end() - 6 :])
-    return ("truncated" if len(message) >= _KMSG_LIMIT and name == b"AVC" else "line"), line
+    return ("truncated" if len(message) >= KMSG_LIMIT and name == b"AVC" else "line"), line
 
 
 def _own_words(fields: Fields, message: bytes) -> Told:

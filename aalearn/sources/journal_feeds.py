@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol
 from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
 from aalearn.sources.base import CHUNK, LINE
-from aalearn.sources.entries import WANTED, Entries, Export, Fields
+from aalearn.sources.entries import KMSG_LIMIT, WANTED, Entries, Export, Fields
 from aalearn.sources.live import READ_BYTES
 
 CURSOR = re.compile(r"s=([0-9a-f]{1,32});i=([0-9a-f]{1,16})(?:;[a-z]=[0-9a-f]{1,32}){0,8}")
@@ -31,7 +31,8 @@ _ENTRIES = 4096  # taken at once from the library
 class Followed(Entries):
     """Entries after a cursor.
 
-    `complete`: the audit transport brings every record, so that what the kernel's ring leaves out is no loss.
+    `complete`: every record comes by another way than the kernel's ring, so that what the ring leaves out or cuts is no
+    loss.
     """
 
     def __init__(self, *, complete: bool) -> None:
@@ -54,7 +55,8 @@ class Followed(Entries):
                 return
             self.passed = self.passed or _later(cursor, self.awaited)
         message = fields.get(b"MESSAGE", b"")
-        if self._complete and fields.get(b"_TRANSPORT") != b"audit" and any(sign in message for sign in _PRINTK):
+        copied = self._complete and fields.get(b"_TRANSPORT") != b"audit"
+        if copied and (len(message) >= KMSG_LIMIT or any(sign in message for sign in _PRINTK)):
             self.count("other")
             return
         super().add(fields)
