@@ -17,6 +17,7 @@ from aalearn.cli import (
     annotate,
     apply,
     check,
+    check_pods,
     config,
     diff,
     draft,
@@ -120,6 +121,7 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
 _COMMANDS = (
     annotate,
     check,
+    check_pods,
     diff,
     draft,
     explain,
@@ -138,7 +140,7 @@ _COMMANDS = (
     watch,
 )
 for _module in _COMMANDS:
-    app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLE)(_module.command)
+    app.command(_module.__name__.rpartition(".")[2].replace("_", "-"), epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
 
 for _group in (config,):
