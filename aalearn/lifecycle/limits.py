@@ -211,6 +211,12 @@ def counts(denial: Denial) -> bool:
     return denial.trusted and not denial.judgement.meant
 
 
+def _began(step: Past) -> int:
+    """Return when the load began, which the step was written down after."""
+    told = step.detail.get("since")
+    return told if isinstance(told, int) and 0 < told <= step.when else step.when
+
+
 def promoted_of(profile: bytes, steps: Sequence[Past]) -> Promoted | None:
     """Return what is enforced by a profile's steps, oldest first; None for nothing.
 
@@ -222,7 +228,8 @@ def promoted_of(profile: bytes, steps: Sequence[Past]) -> Promoted | None:
     for step in steps:
         if step.stage in _ENFORCING:
             if not (enforced and enforced[-1] == step.revision and standing == step.stage):
-                since = step.when  # else it is told again (a restart was waited for): the probation goes on
+                # Else it is told again (a restart was waited for): the probation goes on. It began with the load.
+                since = _began(step)
             enforced = [*(one for one in enforced if one != step.revision), step.revision]
         elif step.stage == "reverted":
             enforced = enforced[:-1]

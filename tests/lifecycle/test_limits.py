@@ -121,6 +121,8 @@ def steps(*rows: tuple[str, int] | tuple[str, int, dict[str, object]]) -> tuple[
         ((("learning", 0), ("ready", 1)), None),
         ((("ready", 1), ("enforced", 1)), Promoted(NAME, 1, T0 + 1)),
         ((("canary", 1, {"unit": "n.service"}),), Promoted(NAME, 1, T0, unit="n.service", canary=True)),
+        ((("ready", 1), ("enforced", 1, {"since": T0 - 500})), Promoted(NAME, 1, T0 - 500)),  # when the load began
+        ((("ready", 1), ("enforced", 1, {"since": T0 + 500})), Promoted(NAME, 1, T0 + 1)),
         ((("enforced", 1), ("enforced", 1)), Promoted(NAME, 1, T0)),  # told again: the probation goes on
         ((("canary", 1), ("enforced", 1)), Promoted(NAME, 1, T0 + 1)),
         ((("enforced", 1), ("ready", 2)), None),
