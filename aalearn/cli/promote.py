@@ -191,6 +191,7 @@ def _case(
 
     from aalearn.learn.synthesis import synthesize
     from aalearn.lifecycle.gates import Case, losses_of
+    from aalearn.lifecycle.promote import mediates
 
     accesses = store.accesses(made.name)
     choice = learning.Choice(container=wishes.container, include_denied=include_denied, silent=True)
@@ -201,6 +202,7 @@ def _case(
         revision=made.revision,
         compiled=made.compiled,
         refusal=made.refusal,
+        mediates=mediates(judge, made.compiled.compiled.abi if made.compiled.compiled else ""),
         synthesis=synthesize(made.name, accesses, options),
         accesses=accesses,
         options=options,
@@ -234,18 +236,28 @@ def _enforce(face: Face, machine: Machine, promotion: _Promotion, wishes: _Wishe
     def look() -> tuple[Task, ...]:
         return out_of_reach(machine, made.name, made.policy)
 
+    since = done.applied.when if done.applied else 0
     left = look()
-    _record(face, promotion, wishes, stage, left)
+    _record(face, promotion, wishes, stage, left, since=since)
     if wishes.restart:
         left = restart_units(wishes.restart, look)
-        _record(face, promotion, wishes, stage, left, again=True)
+        _record(face, promotion, wishes, stage, left, since=since, again=True)
     return left
 
 
 def _record(
-    face: Face, promotion: _Promotion, wishes: _Wishes, stage: Stage, left: Sequence[Task], *, again: bool = False
+    face: Face,
+    promotion: _Promotion,
+    wishes: _Wishes,
+    stage: Stage,
+    left: Sequence[Task],
+    *,
+    since: int,
+    again: bool = False,
 ) -> None:
-    """Write the steps: learning where it was never said, ready, and what it is now."""
+    """Write the steps: learning where it was never said, ready, and what it is now. `since`: when (ms) the load began,
+    for what is denied from then on counts.
+    """
     from json import dumps
     from time import time
 
@@ -256,6 +268,7 @@ def _record(
     gates = {gate.name: "forced" if gate.forced else "holds" if gate.holds else "pending" for gate in promotion.gates}
     detail = {
         "mode": "enforce",
+        "since": since,
         "file": made.whole.place,
         "places": [part.place for part in made.parts],
         "gates": gates,

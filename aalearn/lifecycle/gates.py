@@ -27,7 +27,7 @@ from aalearn.model.event import Access
 from aalearn.model.text import shown
 from aalearn.policy.gate import describe
 from aalearn.policy.oracle import Oracle
-from aalearn.rules import kind_of
+from aalearn.rules import KINDS, kind_of
 from aalearn.store.readings import Revision
 
 NAMES: Final = ("proof", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
@@ -57,13 +57,15 @@ class Case:
 
     `synthesis` is made now from all accesses, `compiled` from the revision's text in enforce mode; `refusal` is why the
     target could not enforce a rule of the text ("" where it can). `losses` are those of the profile's nodes, `astray`
-    the tasks that it would not confine, `restart` says that they are going to be restarted. `now` in ms.
+    the tasks that it would not confine, `restart` says that they are going to be restarted. `mediates` holds the kinds
+    of rules that both the target's kernel and the text's abi enforce (the parser does not always tell). `now` in ms.
     """
 
     name: bytes
     revision: Revision
     compiled: Loaded
     refusal: str
+    mediates: frozenset[str]
     synthesis: Synthesis
     accesses: Sequence[Access]
     options: Options
@@ -126,7 +128,8 @@ def _loss(case: Case) -> Gate:
         return Gate("loss", True, "no record is known to be lost")
     kinds = ", ".join(sorted({shown(loss.kind) for loss in inside}))
     records = sum(loss.amount for loss in inside)
-    why = f"{len(inside):,} losses ({kinds}), {records or 'an unknown number of'} records"
+    times = _several(len(inside), "loss")
+    why = f"{times} ({kinds}), {_several(records, 'record') if records else 'nobody knows of how many records'}"
     return Gate("loss", False, why, "mend the source (`aalearn doctor`) and learn a window anew")
 
 
@@ -151,7 +154,7 @@ def _trust(case: Case) -> Gate:
     if not doubted:
         return Gate("trust", True, "the kernel wrote all of the evidence")
     why = f"{len(doubted):,} of {_several(len(items), 'access')} come from a source that programs can write to"
-    return Gate("trust", False, why, "learn from audit.log, the journal's audit records or netlink")
+    return Gate("trust", False, why, "learn by `aalearn run`, or ingest with --trusted what only root could write")
 
 
 def _replay(case: Case, replies: Sequence[Reply]) -> Gate:
@@ -182,6 +185,8 @@ def _features(case: Case, replies: Sequence[Reply]) -> Gate:
             answer = oracles[reply.block].ask(reply.event, reply.access.owner)
             if not answer.mediated:
                 missing[kind] = answer.why
+            elif kind in KINDS and KINDS[kind].needs not in case.mediates:
+                missing[kind] = f"its kernel, or the text's abi, does not have {KINDS[kind].needs}"
     source = case.compiled.compiled.features_source if case.compiled.compiled else "the target"
     if missing:
         why = f"{source} does not mediate {', '.join(sorted(missing))}: {_examples(missing.values())}"

@@ -27,6 +27,7 @@ from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.text import shown
 from aalearn.policy.ask.subject import subject_of
 from aalearn.policy.decoder import decode
+from aalearn.policy.features import newest
 from aalearn.policy.oracle import Oracle
 from aalearn.store.readings import Revision
 
@@ -255,6 +256,15 @@ def restart(units: Sequence[str], left: Callable[[], Sequence[Task]]) -> tuple[T
         if not found or time.monotonic() > end:
             return found
         time.sleep(0.2)
+
+
+def mediates(judge: Judge, abi: str) -> frozenset[str]:
+    """Return the kinds of rules that the judge's kernel enforces for a text with that abi line ("" for none)."""
+    version = judge.parser.version
+    try:
+        return judge.features.target(version, abi or newest(version)).mediates
+    except PolicyError:  # an abi of the admin's own: what the kernel can is what counts
+        return judge.features.target(version, abi, judge.features).mediates
 
 
 def _encoded(text: str) -> bytes:

@@ -1,35 +1,80 @@
-"""A machine in a folder with a profile that was drafted and promoted, for the commands that change machines."""
+"""A whole node for commands that change one: a simulated machine, its policy folder, a store, and a log that grows."""
 
-import json
+import time
+from pathlib import Path
 
-from aalearn.lifecycle.node.applier import Change, apply
-from aalearn.store import Store
+import pytest
+
+from aalearn.cli import onnode
+from tests.cli.conftest import Done, Face
 from tests.lifecycle.simulated import Simulated
 
-DRAFT = "abi <abi/3.0>,\nprofile app /usr/bin/app flags=(complain) {\n}\n"
-ONE = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  /a r,\n}\n"
-TWO = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  /a r,\n  /b r,\n}\n"
-T0 = 1_700_000_000_000
+DAY = 86_400
 
 
-def promote(node: Simulated, db: str, text: str, stage: str, revision: int) -> None:
-    """Apply a text and write it down, as draft and promote do."""
-    change = Change(b"app", "app", text.encode(), node.policy(text), stage, "anna", revision=revision)
-    done = apply(node.machine, change)
-    assert done.applied is not None
-    with Store.open(db) as store:
-        if revision > len(store.revisions(b"app")):
-            store.save_revision(b"app", text, "{}", author="anna", reason="", when=T0)
-        store.step(b"app", stage, revision=revision, who="anna", reason="", when=done.applied.when)
+class CommandNode:
+    """A node on which commands are typed. Its log begins five days ago, so that its last rule is not new."""
 
+    def __init__(self, aalearn: Face, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sim = Simulated(folder)
+        self.base = self.sim.base
+        self.kernel = self.sim.kernel
+        self.db = f"sqlite:///{folder / 'x.db'}"
+        self._aalearn = aalearn
+        self._log = folder / "audit.log"
+        self._serial = 0
+        self.begin = int(time.time()) - 5 * DAY
+        monkeypatch.setattr(onnode, "machine", lambda _: self.sim.machine)
+        monkeypatch.setenv("AALEARN_BASE", str(self.base))
+        monkeypatch.setenv("AALEARN_NODE", "web-1")
 
-def last_step(db: str) -> tuple[str, int, str, dict[str, object]]:
-    """Return state, revision, reason and detail of app's last step."""
-    with Store.open(db, readonly=True) as store:
-        step = store.steps(b"app")[-1]
-    return step.state, step.revision, step.reason, json.loads(step.detail)
+    def run(self, *arguments: str) -> Done:
+        """Type a command."""
+        return self._aalearn("--db", self.db, *arguments)
 
+    def event(
+        self,
+        profile: str = "app",
+        verdict: str = "ALLOWED",
+        *,
+        pid: int = 1000,
+        at: int | None = None,
+        **fields: object,
+    ) -> None:
+        """Log one record; `at` in seconds since the epoch."""
+        self._serial += 1
+        values = {"profile": profile, **fields, "pid": str(pid), "comm": "app"}
+        plain = ("pid", "fsuid", "ouid", "capability")
+        told = " ".join(f"{key}={value}" if key in plain else f'{key}="{value}"' for key, value in values.items())
+        when = self.begin + self._serial if at is None else at
+        with self._log.open("a") as log:
+            log.write(
+                f'type=AVC msg=audit({when}.{self._serial % 1000:03d}:{self._serial}): apparmor="{verdict}" {told}\n'
+            )
 
-def text_of(node: Simulated) -> str:
-    """Return what stands in app's file."""
-    return (node.base / "app").read_text()
+    def file(
+        self,
+        path: str,
+        mask: str = "r",
+        profile: str = "app",
+        verdict: str = "ALLOWED",
+        *,
+        pid: int = 1000,
+        at: int | None = None,
+    ) -> None:
+        """Log the use of a file."""
+        operation = {"r": "open", "w": "mknod"}.get(mask, "open")
+        fields = {"operation": operation, "class": "file", "name": path}
+        asked = {"requested_mask": mask, "denied_mask": mask, "fsuid": "33", "ouid": "0"}
+        self.event(profile, verdict, pid=pid, at=at, **fields, **asked)
+
+    def runs(self, number: int = 4, paths: tuple[str, ...] = ("/etc/app.conf", "/etc/hosts", "/srv/app/index")) -> None:
+        """Log so many runs of the same program, an hour apart."""
+        for one in range(number):
+            for path in paths:
+                self.file(path, pid=1000 + one, at=self.begin + 3600 * one)
+
+    def ingest(self) -> None:
+        """Read the log, as one that only root could write."""
+        done = self.run("--quiet", "ingest", "--trusted", str(self._log))
+        assert done.code == 0, done.err
