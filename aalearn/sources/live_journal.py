@@ -74,7 +74,7 @@ class Journal:
             folder, machine = own_folder()
             matches.append(f"_MACHINE_ID={machine}")
         if folder is not None:
-            _check(folder)
+            check_folder(folder)
         feed: Feed
         feed = (
             Library(folder, matches)
@@ -233,7 +233,7 @@ def own_folder(root: Path = Path("/")) -> tuple[Path, str]:
     raise UsageError("this machine has no journal: neither /var/log/journal nor /run/log/journal holds its id")
 
 
-def _check(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Raise UsageError if there is a journal file here that may not be read, or no folder at all."""
     try:
         files = [entry.path for entry in os.scandir(folder) if entry.name.endswith(".journal")]

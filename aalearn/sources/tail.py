@@ -65,10 +65,12 @@ class Tail:
 
     Files are told apart by their first lines, which stay what they are when a file is renamed, copied or compressed.
     Its chunks are trusted where the file and its folder belong to `owner` (a user id) and nobody else may write them.
+    Of a `kind` other than audit.log (syslog's, which programs write to) nothing is.
     """
 
-    def __init__(self, path: Path, node: str, *, owner: int = 0) -> None:
-        self.name = f"audit.log:{path}"
+    def __init__(self, path: Path, node: str, *, owner: int = 0, kind: str = "audit.log") -> None:
+        self.name = f"{kind}:{path}"
+        self._audit = kind == "audit.log"
         self._path = path
         self._folder = path.parent
         self._node = node
@@ -364,7 +366,7 @@ class Tail:
         if not (data or truncated or losses or always):
             return []
         file = self._file
-        trusted = file is not None and file.safe(self._folder, self._owner)
+        trusted = self._audit and file is not None and file.safe(self._folder, self._owner)
         before, consumed = self._position, file.offset if file is not None else 0
         if file is not None and file.offset:
             self._remember(data)
