@@ -1,7 +1,7 @@
 """A hint for NetworkPolicies: which directions of traffic a Pod was never seen to need.
 
 AppArmor logs what a program does with sockets, and addresses and ports only once there is a connection. So the hint is
-no more than a default-deny for a direction that no learned event used; what it can't know, it counts as used. The replies
+no more than a default-deny for a direction that no learned event used; what it can't know, it counts as used. Replies
 of an allowed direction pass, so a client needs no ingress and a server no egress.
 """
 

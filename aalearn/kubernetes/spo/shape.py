@@ -7,6 +7,7 @@ from typing import Final
 from aalearn.kubernetes.spo.abstract import Abstract, Remark, Shaped
 from aalearn.kubernetes.spo.paths import spelled
 from aalearn.kubernetes.spo.split import Wanted, lists
+from aalearn.learn.places import overlong
 from aalearn.learn.review import Judged
 from aalearn.learn.sensitive import never
 from aalearn.model.profile import State
@@ -46,6 +47,9 @@ def _files(standing: Iterable[Judged], lost: list[Remark], widened: list[Remark]
         if not isinstance(one.rule, FileRule):
             continue
         rule, text = one.rule, one.rule.text()
+        if any(map(overlong, one.draft.paths)):
+            lost.append(Remark(text, "so long a name can stop the operator's compiler"))
+            continue
         letters = _letters(rule, one.draft.paths, lost, widened)
         if rule.owner:
             widened.append(Remark(text, "not for the owner alone: SPO can't say owner"))
