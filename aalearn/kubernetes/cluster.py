@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MANAGER: Final = "aalearn"
 _VERSIONS: Final = {"": "v1", "apps": "v1", "batch": "v1"}
 _FORBIDDEN, _MISSING, _CONFLICT = 403, 404, 409
+_PASSING, _SERVER = frozenset({408, 429}), 500
 
 
 class Refused(AalearnError):
@@ -31,6 +32,15 @@ class Refused(AalearnError):
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
         self.status = status
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may be answered a little later."""
+        return self.status in _PASSING or self.status >= _SERVER
+
+
+class Unreachable(AalearnError):
+    """The API server did not answer."""
 
 
 class Cluster:
@@ -125,14 +135,14 @@ class Cluster:
             return [dict(one) for one in found]
 
     def _resource(self, kind: Kind) -> Any:
-        from lightkube.generic_resource import create_namespaced_resource
+        from lightkube.generic_resource import GenericNamespacedResource, create_api_info
 
-        if kind.name in self._resources:
-            return self._resources[kind.name]
-        group = min(kind.groups)
-        made = create_namespaced_resource(group, _VERSIONS[group], kind.name, kind.plural)
-        self._resources[kind.name] = made
-        return made
+        if kind.name not in self._resources:
+            # Not registered, unlike what create_namespaced_resource gives: lightkube has a class of that name, perhaps.
+            group = min(kind.groups)
+            info = create_api_info(group, _VERSIONS[group], kind.name, kind.plural)
+            self._resources[kind.name] = type(kind.name, (GenericNamespacedResource,), {"_api_info": info})
+        return self._resources[kind.name]
 
 
 def _kubeconfig(context: str | None) -> KubeConfig:
@@ -175,7 +185,7 @@ def _asked(what: str) -> Iterator[None]:
         raise Refused(f"the cluster refuses to {what}: {told}", code) from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         told = shown(" ".join(str(error).split())) or type(error).__name__
-        raise AalearnError(f"can't {what}: the cluster does not answer: {told}") from None
+        raise Unreachable(f"can't {what}: the cluster does not answer: {told}") from None
     except ConfigError as error:
         raise UsageError(f"can't {what}: {shown(' '.join(str(error).split()))}") from None
     except json.JSONDecodeError:

@@ -10,12 +10,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from aalearn.kubernetes import annotate, checks, symptoms
 from aalearn.kubernetes.annotate import Plan, Wishes
 from aalearn.kubernetes.choice import Choice, wishes
-from aalearn.kubernetes.cluster import MANAGER, Refused
+from aalearn.kubernetes.cluster import MANAGER, Refused, Unreachable
 from aalearn.kubernetes.edits import Path, applied
 from aalearn.kubernetes.patches import json_patch, pointer
 from aalearn.kubernetes.profiles import FIELD, PREFIX, Style, from_field
@@ -24,7 +24,9 @@ from aalearn.kubernetes.workloads import KINDS, Kind, Workload, dict_at, text_of
 from aalearn.model.errors import AalearnError, UsageError
 from aalearn.model.text import shown
 
-_PAUSE: Final = 1.0  # seconds between two looks at a rollout
+_Answer = TypeVar("_Answer")
+_FORBIDDEN: Final = 403
+_PAUSE = 1.0  # seconds between two looks at a rollout
 _FIXED: Final = {
     "Pod": "a running Pod's profiles can't be changed: annotate its manifest, delete it and create it anew",
     "Job": "a Job's template can't be changed: annotate its manifest, delete it and create it anew",
@@ -55,7 +57,6 @@ class Options:
     timeout: float = 300
     force: bool = False
     dry_run: bool = False
-    pause: float = _PAUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class _Job:
         self._api, self._before, self._plan, self._options, self._say = api, before, plan, options, say
         self._kind, self._name, self._namespace = before.kind, before.name, before.namespace
         self._template = before.kind.template
+        self._said: set[str] = set()
 
     def send(self, *, dry_run: bool) -> dict[str, Any]:
         """Change the object, or ask the server whether it would, and make sure that it took all of it."""
@@ -146,7 +148,7 @@ class _Job:
         ]
         try:
             undone = self._api.change(self._kind, self._name, self._namespace, back, dry_run=False)
-        except Refused as error:
+        except (Refused, Unreachable) as error:
             return "stuck", f"{failed}; it was not undone: {error}"
         again, _ = self._wait(undone, self._options.timeout, new=False)
         if again:
@@ -169,14 +171,33 @@ class _Job:
                 return trouble, told
             if time.monotonic() >= end:
                 return f"after {seconds:g} seconds: {told}", told
-            time.sleep(min(self._options.pause, max(end - time.monotonic(), 0)))
-            value = self._api.get(self._kind, self._name, self._namespace)
+            time.sleep(min(_PAUSE, max(end - time.monotonic(), 0)))
+            value = self._again(lambda: self._api.get(self._kind, self._name, self._namespace), value)
+
+    def _again(self, ask: Callable[[], _Answer], otherwise: _Answer) -> _Answer:
+        """Return an answer, or what stands in for it while the cluster can't be asked: a rollout outlives a hiccup."""
+        try:
+            return ask()
+        except Unreachable as error:
+            self._once(str(error))
+        except Refused as error:
+            if not error.passing and error.status != _FORBIDDEN:
+                raise
+            self._once(str(error))
+        return otherwise
+
+    def _once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
 
     def _trouble(self) -> str:
         """Return why new Pods fail, "" as long as none does. Only Pods that have what was set are looked at."""
         selector = dict_at(self._before.value, "spec", "selector", "matchLabels")
         wanted = {effect.container: effect.after for effect in self._plan.effects}
-        for pod in self._api.pods(self._namespace, {key: text_of(one, "") for key, one in selector.items()}):
+        labels = {key: text_of(one, "") for key, one in selector.items()}
+        none: list[dict[str, Any]] = []
+        for pod in self._again(lambda: self._api.pods(self._namespace, labels), none):
             value = {"apiVersion": "v1", "kind": "Pod", **pod}
             if not _confined(_workload(value, KINDS["Pod"]), wanted):
                 continue
@@ -260,6 +281,8 @@ def _body(before: Workload, plan: Plan, owned: _Owned) -> dict[str, Any]:
         template["spec"] = spec
     metadata = {"name": before.name, "namespace": before.namespace}
     body: dict[str, Any] = {"apiVersion": before.api_version, "kind": before.kind.name, "metadata": metadata}
+    if not template:
+        return body  # nothing is managed any more
     at: dict[str, Any] = body
     for step in before.kind.template[:-1]:
         at = at.setdefault(str(step), {})

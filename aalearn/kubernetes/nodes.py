@@ -20,7 +20,7 @@ _HOLDING: Final = frozenset({"NoSchedule", "NoExecute"})
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node. `profiles`: the loaded profiles' modes by name; None: not known. `value`: the API's object, {} without."""
+    """A node. `profiles`: the modes of what it has loaded; None: not known. `value`: the API's object, {} without."""
 
     name: str
     profiles: Mapping[str, str] | None = None
