@@ -11,6 +11,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from aalearn.model.errors import StoreError
 from aalearn.service import Follower, ServiceOptions, run
 from aalearn.service.figures import Figures
 from aalearn.service.notify import Notifier
@@ -70,12 +71,10 @@ class Bench:
         values = {"commit_seconds": 0.05, "profiles_seconds": 0.0, **more}
         return ServiceOptions(self.db, "web-1", **values)  # type: ignore[arg-type]
 
-    def write(self, first: int, number: int = 100, **more: str) -> None:
+    def write(self, first: int, number: int = 100) -> None:
         """Append records with these serials."""
         with self.log.open("ab") as file:
-            file.write(
-                b"".join(record(serial, name=f"/f/{serial % 50}", **more) for serial in range(first, first + number))
-            )
+            file.write(b"".join(record(serial, name=f"/f/{serial % 50}") for serial in range(first, first + number)))
 
     def choose(self, options: ServiceOptions) -> tuple[list[LiveSource], list[str]]:
         """The sources, as `sources.auto` would."""
@@ -93,19 +92,29 @@ class Bench:
         options = options or self.options()
         over = threading.Event()
 
+        def wait(step: int, condition: Condition) -> bool:
+            end = monotonic() + patience
+            while not condition():
+                if over.is_set():
+                    return False
+                if monotonic() > end:
+                    self.failed = f"step {step} waited in vain; said: {self.said}"
+                    return False
+                sleep(0.01)
+            return True
+
         def player() -> None:
-            for condition, act in play:
-                end = monotonic() + patience
-                while not condition() and not over.is_set():
-                    if monotonic() > end:
-                        self.failed = f"step {play.index((condition, act))} waited in vain; said: {self.said}"
+            try:
+                for step, (condition, act) in enumerate(play):
+                    if not wait(step, condition):
                         break
-                    sleep(0.01)
-                if over.is_set() or self.failed:
-                    break
-                act()
-            if not over.is_set():
-                os.kill(os.getpid(), signal.SIGTERM)
+                    act()
+            except BaseException as error:
+                self.failed = f"{error!r}; said: {self.said}"
+                raise
+            finally:
+                if not over.is_set():
+                    os.kill(os.getpid(), signal.SIGTERM)
 
         thread = threading.Thread(target=player)
         environment = {"NOTIFY_SOCKET": str(self.systemd.path), "WATCHDOG_USEC": self.watchdog}
@@ -138,8 +147,15 @@ class Bench:
             return store.counters().get("events", 0)
 
     def stored(self, number: int) -> Condition:
-        """A condition: so many events are in the store."""
-        return lambda: self.events() >= number
+        """A condition: so many events are in the store (which may be out of order for a while)."""
+
+        def holds() -> bool:
+            try:
+                return self.events() >= number
+            except StoreError:
+                return False
+
+        return holds
 
     def says(self, text: str) -> Condition:
         """A condition: this was said."""
