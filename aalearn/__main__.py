@@ -1,6 +1,36 @@
-"""`python -m aalearn` is the same as `aalearn`."""
+"""The program's entry, also as `python -m aalearn`. It imports nothing at first, so that Ctrl-C is never a traceback.
 
-from aalearn.cli.main import main
+To load the commands takes a tenth of a second; who presses Ctrl-C in that time gets one line, as at any other time.
+"""
+
+import os
+import signal
+from types import FrameType
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End at once: nothing was begun yet."""
+    os.write(2, b"aalearn: note: interrupted; nothing was begun\n")
+    os._exit(_INTERRUPTED)
+
+
+def main() -> None:
+    """The console script."""
+    listening = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so in the background of a script
+    if listening:
+        signal.signal(signal.SIGINT, _leave)
+    from aalearn.cli.main import main as begin
+
+    try:
+        if listening:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        begin()
+    except KeyboardInterrupt:
+        os.write(2, b"aalearn: note: interrupted; what was committed is kept\n")
+        os._exit(_INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()
