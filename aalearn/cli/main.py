@@ -19,6 +19,7 @@ from aalearn.cli import (
     check,
     check_pods,
     config,
+    db,
     diff,
     doctor,
     draft,
@@ -145,7 +146,7 @@ for _module in _COMMANDS:
     app.command(_module.__name__.rpartition(".")[2].replace("_", "-"), epilog=_module.EXAMPLE)(_module.command)
 app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
 
-for _group in (config,):
+for _group in (config, db):
     app.add_typer(_group.app)
 
 

@@ -47,8 +47,8 @@ class State:
         return max(RUNS_KEPT + 1, round(-_SKETCH_BITS * math.log(max(unset, 0.5) / _SKETCH_BITS)))
 
     def add(self, count: int, first: int, last: int, trusted: bool) -> None:
-        """Take in more events."""
-        self.first = min(self.first, first) if self.count else first
+        """Take in more events. A `first` of 0 is unknown."""
+        self.first = min(self.first or first, first or self.first)
         self.last = max(self.last, last) if self.count else last
         self.count += count
         self.trusted = self.trusted and trusted

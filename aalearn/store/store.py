@@ -3,6 +3,8 @@
 import gc
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -13,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
 from aalearn.store import engine as engines
-from aalearn.store import locks, migrate, reading, retention, schema
+from aalearn.store import locks, migrate, reading, retention, schema, upkeep
 from aalearn.store.batch import Batch
 from aalearn.store.codec import to_bytes
 from aalearn.store.faults import told
@@ -195,6 +197,26 @@ class Store:
     def _horizon(self, node: int) -> int:
         asked = select(schema.nodes.c.horizon).where(schema.nodes.c.id == node)
         return self._read(lambda connection: connection.execute(asked).scalar()) or 0
+
+    def findings(self) -> list[str]:
+        """Return what is wrong with the store, a line each; [] if it is sound."""
+        return self._read(lambda connection: list(islice(upkeep.findings(connection), upkeep.MOST_FINDINGS)))
+
+    def backup(self, target: Path, *, force: bool = False) -> int:
+        """Copy the store (SQLite) as it is now, also while another process writes; return the copy's bytes.
+
+        The file is whole or not there, mode 0600. Raises StoreError where it exists, unless `force`.
+        """
+        with told(self._place.name):
+            return upkeep.copy(self._connection, target, force=force)
+
+    def vacuum(self) -> tuple[int, int]:
+        """Rewrite the database small; return its bytes before and after. Claims the writer's place."""
+        self.claim()
+        before = self._read(retention.file_bytes)
+        with told(self._place.name):
+            upkeep.vacuum(self._connection)
+        return before, self._read(retention.file_bytes)
 
     def decide(self, profile: bytes, rule: str, decision: str, *, who: str, when: int, why: str) -> None:
         """Remember a person's decision on the rule with this text."""

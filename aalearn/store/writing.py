@@ -21,6 +21,7 @@ from aalearn.store.statements import Statements
 
 # So many rows are made and written at a time: memory stays small however large the batch.
 _STEP: Final = 5000
+_NEVER: Final = 1 << 62  # later than every time
 # So many runs are kept a profile, the least by id; `reading.runs_in_all` estimates beyond.
 RUNS_A_PROFILE: Final = 20_000
 
@@ -173,7 +174,7 @@ class Commit:
         """Return the row of an access that is there already."""
         digest, need, _, sample = row
         state = decode_state(before[0])
-        if (state.first, before[1]) < (tally.first, sample):
+        if (state.first or _NEVER, before[1]) < (tally.first or _NEVER, sample):
             sample = before[1]
         return digest, need, self._added(state, tally).encode(), sample
 
