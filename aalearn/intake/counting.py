@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from datetime import UTC, datetime
 from hashlib import blake2b
+from time import time as clock
 
 from aalearn.grammar.lines import COMPANION, OTHER, Aside, Entry, Lines
 from aalearn.intake.moments import audit_time, bsd_time
@@ -21,6 +22,7 @@ _LONGEST = 512  # labels that are longer (bytes) are looked up each time
 _STAMP = 34  # the length of `type=AVC msg=audit(1700000000.123:`
 _FORM = re.compile(rb"type=AVC msg=audit\(\d{10}\.\d{3}:")
 _MOST_CLOCKS = 4_096
+_DAY_MS = 86_400_000
 _FRESH_OPERATIONS = frozenset({"profile_load", "profile_remove"})
 
 
@@ -50,6 +52,7 @@ class Node:
         self._bases: dict[bytes, bytes] = {}
         self._source = ""
         self._time = 0  # of the last record of this source: losses that have no time of their own are near it
+        self._horizon = 0  # the latest time (ms) that a record can have
         self._refs = self.held = 0
         self._trusted = False
 
@@ -66,6 +69,7 @@ class Node:
 
     def take(self, chunk: Chunk) -> None:
         """Count the records of a chunk."""
+        self._horizon = int(clock() * 1000) + _DAY_MS
         if chunk.trusted is not self._trusted:
             self.hand_over()
             self._trusted = chunk.trusted
@@ -177,7 +181,7 @@ class Node:
                 self._aside(got, chunk)
             return False
         time, serial, pid, entry = got
-        self._time = time or self._time
+        self._time = self._moment(time) or self._time
         if 0 < time <= self._ledger.horizon:
             self._batch.count("too old")
             self.totals["duplicates"] += 1
@@ -192,17 +196,21 @@ class Node:
         return True
 
     def _tell(self, entry: Entry, seen: Seen, line: bytes, time: int, serial: int, pid: int) -> None:
-        """Tally a new event; `_count` does the same."""
-        runs = self._runs
-        if serial > runs.high:
+        """Tally a new event, as `_count` does. Times that can't be are no event's first or last."""
+        runs, moment = self._runs, self._moment(time)
+        if time and not moment:
+            pass  # nor do they tell of a new boot
+        elif serial > runs.high:
             runs.high, runs.high_time = serial, time
         elif serial and serial * 2 < runs.high:
             runs.restarted(serial, time)
-        seen.last = max(seen.last, time)
+        seen.last = max(seen.last, moment)
         if not seen.count:
             self._touched.append((entry, seen))
             self.held += len(line)
-        if time <= seen.first:
+        if not moment:
+            seen.timeless(line)
+        elif time <= seen.first:
             seen.earlier(time, line)
         seen.count += 1
         run = self._run(entry, seen, pid, time)
@@ -210,13 +218,20 @@ class Node:
             seen.met(run)
             self._refs += 1
 
+    def _moment(self, time: int) -> int:
+        """Return a record's time (ms), 0 if that is unknown or can't be: a day and more ahead of the clock."""
+        return time if time <= self._horizon else 0
+
     def _clock(self, stamp: bytes) -> int:
-        """Return the time (ms) of a plain line's beginning, 0 if it is none; kept, because many lines share theirs."""
+        """Return the time (ms) of a plain line's beginning, 0 if it is none or can't be; kept: many lines share it."""
         if stamp[5:9] != b"AVC " or not _FORM.fullmatch(stamp):
             return 0
         if len(self._clocks) >= _MOST_CLOCKS:
             self._clocks.clear()
-        time = self._clocks[stamp] = int(stamp[-15:-5] + stamp[-4:-1])
+        time = int(stamp[-15:-5] + stamp[-4:-1])
+        if time > self._horizon:
+            return 0
+        self._clocks[stamp] = time
         return time
 
     def _meet(self, entry: Entry) -> Seen:
@@ -238,10 +253,14 @@ class Node:
         if seen.status:
             event = entry.event
             profile = event.get("name") or b""
-            self._batch.timeline.append(StatusRow(self.name, time, event.operation, profile))
+            moment = self._moment(time)
+            self._batch.timeline.append(StatusRow(self.name, moment, event.operation, profile))
             if event.operation in _FRESH_OPERATIONS:
-                self._runs.loaded(group(profile), time)
+                self._runs.loaded(group(profile), moment)
             return None
+        if time > self._horizon:
+            run = self._runs.current.get(pid)
+            return run if run is not None and run.base == seen.base else None
         return self._runs.of(seen.base, pid, time, entry.program) if pid else None
 
     def _unnumbered(self, line: bytes, time: int) -> bool:
@@ -259,7 +278,7 @@ class Node:
         elif aside.kind == "loss":
             self.totals["losses"] += 1
             self.totals["lost"] += aside.amount
-            moment = aside.time or bsd_time(aside.text, datetime.now(UTC)) or self._time
+            moment = self._moment(aside.time) or bsd_time(aside.text, datetime.now(UTC)) or self._time
             self._batch.losses.append(LossRow(self.name, chunk.source, moment, aside.sign, aside.amount))
         else:
             self.totals[aside.kind] += 1
@@ -267,7 +286,7 @@ class Node:
     def _truncated(self, chunk: Chunk, head: bytes) -> None:
         """Count a cut record: it is lost, and its window incomplete."""
         self.totals["truncated"] += 1
-        moment = audit_time(head) or self._time
+        moment = self._moment(audit_time(head)) or self._time
         self._batch.losses.append(LossRow(self.name, chunk.source, moment, "truncated", 1))
 
     def hand_over(self) -> None:

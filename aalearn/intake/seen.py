@@ -50,6 +50,11 @@ class Seen:
             self.first = time
             self.sample = line
 
+    def timeless(self, line: bytes) -> None:
+        """Keep the least record as the sample, as long as none has a time that can be."""
+        if self.first == _NEVER and (not self.sample or whole(line) < whole(self.sample)):
+            self.sample = line
+
     def met(self, run: Run) -> None:
         """Note a run that is not the last one."""
         if self.run is not None:
@@ -132,11 +137,12 @@ def _tally(entry: Entry, seen: Seen, need: Event, batch: Batch, node: str, trust
     runs = {run.first().key for run in seen.all_runs()}
     trusted = trusted and not entry.forgeable
     programs = {entry.program: seen.count}
-    new = Tally(seen.count, seen.first, seen.last, whole(seen.sample), programs, runs, {node}, trusted)
+    first = seen.first if seen.first != _NEVER else 0
+    new = Tally(seen.count, first, seen.last, whole(seen.sample), programs, runs, {node}, trusted)
     tally = batch.tallies.setdefault((need.profile, need, entry.owner), new)
     if tally is new:
         return
-    if new.first < tally.first or (new.first == tally.first and new.sample < tally.sample):
+    if (new.first or _NEVER, new.sample) < (tally.first or _NEVER, tally.sample):
         tally.first, tally.sample = new.first, new.sample
     tally.last = max(tally.last, new.last)
     tally.count += new.count
