@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ EXAMPLE = (
     "aalearn annotate --live deployment/web --profile web"
 )
 _SOME = 12  # names in a hint
+_HELD = re.compile("\ue000+")  # manifests.TEMPLATED
 
 
 def command(
@@ -245,7 +247,7 @@ def _nothing_meant(done: list[Done], choice: Choice) -> None:
 
         raise UsageError(f"no workload is in there: {', '.join(KINDS)}, or lists of them")
     names = sorted({f"{one.kind.name.lower()}/{one.name}/{c.name}" for one in held for c in one.containers()})
-    told = ", ".join(shown(name) for name in names[:_SOME]) + (", …" if len(names) > _SOME else "")
+    told = ", ".join(shown(_HELD.sub("{{…}}", name)) for name in names[:_SOME]) + (", …" if len(names) > _SOME else "")
     raise UsageError(f"no such container: there are {told}")
 
 

@@ -40,9 +40,14 @@ def report(face: Face, done: list[Done], form: str | None, in_place: bool, dry_r
     else:
         face.emit(_document(done, changed, backups, refused, text), "")
     if not refused:
-        verb = "would change" if dry_run else "changed" if in_place else "to change"
         whole = f"{count(len(plans), 'workload')}, {count(sum(len(plan.effects) for plan in plans), 'place')}"
-        face.say(f"aalearn: {whole}; {len(changed):,} {verb}")
+        left = sum(bool(plan.changes) for _, results in done for one in results if one.unsafe for plan in one.plans)
+        if in_place:
+            told = f"{len(changed) - left:,} {'would change' if dry_run else 'changed'}"
+            told += f", {left:,} left to the patch" if left else ""
+        else:
+            told = f"{len(changed):,} to change"
+        face.say(f"aalearn: {whole}; {told}")
 
 
 def _printed(face: Face, manifest: Manifest, results: Sequence[Result], number: int) -> str:

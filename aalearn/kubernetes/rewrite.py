@@ -14,6 +14,7 @@ from aalearn.kubernetes.spelling import UnsafeEdit
 from aalearn.kubernetes.workloads import Workload
 
 _HELM: Final = "it is a Helm template, of which only the rendered text is sure"
+_UNKNOWN: Final = "; it names containers only by rendering, so the patch is for the Pod level"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def rewrite(document: Document, choice: Choice, style: Style, handlers: Mapping[
     if not changes or any(one.level is checks.Level.ERROR for _, one in findings):
         return done
     if document.root is None:
-        return Result(document, document.text, done.plans, done.findings, _HELM)
+        unknown = any(TEMPLATED in one.name for plan in plans for one in plan.workload.containers())
+        return Result(document, document.text, done.plans, done.findings, _HELM + (_UNKNOWN if unknown else ""))
     try:
         return Result(document, edit(document.text, document.root, changes), done.plans, done.findings)
     except UnsafeEdit as error:

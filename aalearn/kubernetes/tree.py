@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from aalearn.model.errors import BadInput
 from aalearn.model.text import shown
@@ -141,6 +142,8 @@ class _Yaml:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self._bad(error.problem or error.context or "no YAML", mark.index if mark else 0) from None
+        except ReaderError as error:
+            raise self._bad(f"the character U+{error.character:04X} is not allowed", error.position) from None
         except YAMLError as error:
             raise self._bad(str(error).split("\n", 1)[0], 0) from None
         except (ValueError, OverflowError, IndexError, AssertionError) as error:
