@@ -89,7 +89,7 @@ def symptoms(pod: dict[str, Any]) -> Iterator[Symptom]:
         for one in listed if isinstance(listed, list) else ():
             container = text_of(dict_at(one).get("name"), "")
             states = [dict_at(one, "state", "waiting"), dict_at(one, "state", "terminated")]
-            if not dict_at(one, "state", "running"):
+            if "running" not in dict_at(one, "state"):
                 states.append(dict_at(one, "lastState", "terminated"))
             for state in states:
                 found = explain(text_of(state.get("message"), ""), container, text_of(state.get("reason"), ""))

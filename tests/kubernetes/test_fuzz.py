@@ -15,39 +15,8 @@ from aalearn.kubernetes.spelling import bare, quoted
 from aalearn.model.errors import AalearnError, UsageError
 from tests.kubernetes.generator import sample
 
-NAMES = st.text(min_size=1, max_size=40) | st.sampled_from(
-    [
-        "yes",
-        "null",
-        "~",
-        "1",
-        "0x1f",
-        "1e3",
-        "2001-01-01",
-        "{a}",
-        "[a]",
-        "*a",
-        "&a",
-        "!a",
-        "|",
-        ">",
-        "'",
-        '"',
-        "a'b",
-        'a"b',
-        "a\\",
-        "%a",
-        "@a",
-        "`a",
-        "<<",
-        "=",
-        "ä",
-        "😀",
-        ".",
-        "localhost/a",
-    ]
-    + ["a: b", "a #b", "- a", "{{ a }}", "a\tb"]
-)
+WORDS = "yes null ~ 1 0x1f 1e3 2001-01-01 {a} [a] *a &a !a | > ' \" a'b a\"b a\\ %a @a `a << = ä 😀 . localhost/a"
+NAMES = st.text(min_size=1, max_size=40) | st.sampled_from([*WORDS.split(), "a: b", "a #b", "- a", "{{ a }}", "a\tb"])
 POD = """kind: Pod
 apiVersion: v1
 metadata: {name: a}
