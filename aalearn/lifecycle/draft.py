@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from aalearn.grammar.edits import with_flags, without_denials
 from aalearn.grammar.profiles import ProfileBlock, read_profiles
 from aalearn.grammar.writer import write
-from aalearn.lifecycle.existing import Found, find
+from aalearn.lifecycle.finding import Found, find
 from aalearn.lifecycle.judge import Judge
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.machine import Machine

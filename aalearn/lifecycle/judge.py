@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aalearn.model.errors import UsageError
 from aalearn.model.target import Target
@@ -12,7 +13,9 @@ from aalearn.policy.ask.subject import subject_of
 from aalearn.policy.compiler import Compiled, Parser
 from aalearn.policy.decoder import BinaryProfile, decode
 from aalearn.policy.features import Features, find, newest
-from aalearn.policy.gate import Target as GateTarget
+
+if TYPE_CHECKING:
+    from aalearn.policy.gate import Target as GateTarget
 
 LEAST_ABI = "3.0"  # what every supported parser and kernel knows
 _BINARY = b"\x04\x08\x00version\x00"  # how compiled policy begins: the name "version"
@@ -49,8 +52,10 @@ class Judge:
         chosen = find(features, found.version, base)
         return cls(found, chosen, chosen.target(found.version, newest(found.version)), base)
 
-    def gate(self, *, strict: bool = True) -> GateTarget:
+    def gate(self, *, strict: bool = True) -> "GateTarget":
         """Return the same for the gate. Not `strict` for others' texts: what can't be enforced is a warning then."""
+        from aalearn.policy.gate import Target as GateTarget  # the gate knows all kinds of rules, and few need it
+
         return GateTarget(self.parser, self.features, self.base, self.includes, strict)
 
     def compile(self, text: str | Path, *, strict: bool = True) -> "Loaded":

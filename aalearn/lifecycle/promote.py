@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aalearn.lifecycle.existing import Found, find
+from aalearn.lifecycle.finding import Found, find
 from aalearn.lifecycle.judge import Judge, Loaded
 from aalearn.lifecycle.keeping import DRAFT
 from aalearn.lifecycle.node import files
@@ -145,8 +145,9 @@ def _parts(
     if form == "edit":
         if package:
             raise UsageError(f"{file} is of the package {package} and includes no local file: it is never edited")
-        _unchanged(revision, own, found.file.name, name)
-        return (Part(found.file.name, own, _encoded(flagged(revision.text, name, complain=False))),), ()
+        after = _encoded(flagged(revision.text, name, complain=False))
+        _unchanged(revision, own, after, found.file.name, name)
+        return (Part(found.file.name, own, after),), ()
     return (Part(found.file.name, own, enforced),), ()
 
 
@@ -157,18 +158,17 @@ def _local(machine: Machine, name: bytes, revision: Revision, found: Found, enfo
         raise UsageError(_again(name, f"{shown(str(found.file))} does not include {shown(place)} any more"))
     before = files.read(machine.profiles, place)
     after = _encoded(revision.text)
-    if before != after:
-        _unchanged(revision, before, place, name)
+    _unchanged(revision, before, after, place, name)
     part = Part(place, before, after)
     own = _encoded(found.text)
     return (part,) if enforced == own else (part, Part(found.file.name, own, enforced))
 
 
-def _unchanged(revision: Revision, now: bytes | None, place: str, name: bytes) -> None:
+def _unchanged(revision: Revision, now: bytes | None, after: bytes, place: str, name: bytes) -> None:
     """Refuse a text that was made from another content of the file than it has now, unless it is in place already."""
     based = str(detail_of(revision.detail).get("based_on", ""))
     digest = hashlib.sha256(now).hexdigest() if now is not None else ""
-    if digest not in (based, revision.sha256):
+    if now != after and digest not in (based, revision.sha256):
         raise UsageError(_again(name, f"{shown(place)} was changed since revision {revision.number} was made"))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from aalearn.grammar.profiles import read_profiles
-from aalearn.lifecycle.existing import find
+from aalearn.lifecycle.finding import find
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, Done, applied, apply
 from aalearn.lifecycle.node.machine import Machine

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aalearn.grammar.profiles import read_profiles, set_complain
-from aalearn.lifecycle.existing import Found, find
+from aalearn.lifecycle.finding import Found, find
 from aalearn.lifecycle.judge import Judge
 from aalearn.lifecycle.node import files
 from aalearn.model.errors import BadInput, PolicyError, UsageError
