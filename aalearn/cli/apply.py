@@ -29,6 +29,6 @@ def command(
     from aalearn.lifecycle.node.server import serve
 
     face = face_of(context)
-    code = serve(lambda: onnode.machine(face), 0, 1, lambda line: talk(f"aalearn apply: {line}"))
+    code = serve(lambda: onnode.machine_in_haste(face), 0, 1, lambda line: talk(f"aalearn apply: {line}"))
     if code:
         raise typer.Exit(code)

@@ -1,0 +1,47 @@
+"""The applier's short way to its settings is the long way's, where nothing is unusual."""
+
+from pathlib import Path
+
+import pytest
+
+from aalearn.cli import onnode, settings
+from aalearn.cli.face import Face
+from aalearn.lifecycle.node.machine import Machine
+
+pytestmark = pytest.mark.parser
+
+
+def test_the_same_file_is_read() -> None:
+    assert str(settings.SYSTEM_FILE) == onnode.SYSTEM_FILE
+
+
+@pytest.mark.parametrize("text", [None, "", 'base = "/srv/policy"\n[run]\ncommit_seconds = 2\n', "parser = '/usr/sbin/apparmor_parser'\n"])
+def test_both_ways_give_the_same_machine(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str
+) -> None:
+    file = tmp_path / "config.toml"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(onnode, "SYSTEM_FILE", str(file))
+    monkeypatch.setattr(settings, "SYSTEM_FILE", file)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+
+    def told(machine: Machine) -> tuple[object, ...]:
+        return machine.profiles, machine.parser, machine.securityfs, machine.backups
+
+    assert told(onnode.machine_in_haste(Face())) == told(onnode.machine(Face()))
+
+
+def test_what_is_unusual_is_read_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str) -> None:
+    from aalearn.model.errors import UsageError
+
+    file = tmp_path / "config.toml"
+    monkeypatch.setattr(onnode, "SYSTEM_FILE", str(file))
+    monkeypatch.setattr(settings, "SYSTEM_FILE", file)
+    for text in ("base = 3\n", "base = \n"):
+        file.write_text(text)
+        with pytest.raises(UsageError):
+            onnode.machine_in_haste(Face())
+    file.unlink()
+    monkeypatch.setenv("AALEARN_BASE", "/srv/other")
+    assert onnode.machine_in_haste(Face()).profiles == Path("/srv/other")
