@@ -166,6 +166,11 @@ class Ledger:
         self._take_back()
         return not self._changed
 
+    def has_news(self) -> bool:
+        """Return whether anything was marked since the last `settle`."""
+        self._take_back()
+        return bool(self._changed)
+
     def settle(self) -> None:
         """The news are committed: their blocks may leave memory."""
         self._changed.clear()

@@ -13,8 +13,8 @@ from aalearn.store.batch import NODES_KEPT, PROGRAMS_KEPT, RUNS_KEPT
 from aalearn.store.codec import fit
 
 PROGRAM_BYTES: Final = 255
-_SKETCH_BYTES: Final = 512
-_SKETCH_BITS: Final = 8 * _SKETCH_BYTES
+SKETCH_BYTES: Final = 512
+_SKETCH_BITS: Final = 8 * SKETCH_BYTES
 
 # count, first, last, trusted, number of: programs, nodes, runs, sketches. Then ids, sketch, programs.
 _HEAD: Final = Struct("<qqqBBBBB")
@@ -69,7 +69,7 @@ class State:
             bits = int.from_bytes(self.sketch, "little")
             for run in self.runs:
                 bits |= 1 << run % _SKETCH_BITS
-            self.sketch = bits.to_bytes(_SKETCH_BYTES, "little")
+            self.sketch = bits.to_bytes(SKETCH_BYTES, "little")
             self.runs = set(sorted(self.runs)[:RUNS_KEPT])
 
     def encode(self) -> bytes:
@@ -95,7 +95,7 @@ def decode(blob: bytes) -> State:
         count, first, last, trusted, programs, nodes, runs, sketches = _HEAD.unpack_from(blob)
         place = _HEAD.size + 8 * (nodes + runs)
         ids = unpack_from(f"<{nodes + runs}q", blob, _HEAD.size)
-        sketch = blob[place : place + _SKETCH_BYTES] if sketches else b""
+        sketch = blob[place : place + SKETCH_BYTES] if sketches else b""
         place += len(sketch)
         names: dict[bytes, int] = {}
         for _ in range(programs):

@@ -2,11 +2,11 @@
 
 import gc
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import BinaryIO, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy import text as sql
@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
 from aalearn.store import engine as engines
-from aalearn.store import locks, migrate, reading, retention, schema, upkeep
+from aalearn.store import importing, locks, migrate, portable, reading, retention, schema, upkeep
 from aalearn.store.batch import Batch
 from aalearn.store.codec import to_bytes
 from aalearn.store.faults import told
@@ -217,6 +217,36 @@ class Store:
         with told(self._place.name):
             upkeep.vacuum(self._connection)
         return before, self._read(retention.file_bytes)
+
+    def export_lines(self) -> Iterator[bytes]:
+        """Yield the whole content, of one state, as `store/portable` describes it."""
+        with told(self._place.name), self._connection.begin():
+            if not self._place.is_sqlite:
+                self._connection.execute(sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            yield from portable.lines(self._connection)
+
+    def import_lines(self, opened: Callable[[], AbstractContextManager[BinaryIO]], name: str) -> tuple[int, int]:
+        """Merge an export, all or nothing; return the number of its lines and of profiles whose steps were not taken.
+
+        `opened` opens the file, which is read twice; `name` is fit to be shown. Claims the writer's place. Raises
+        BadInput for what is no export, UsageError where records might count twice; see `store/importing`.
+        """
+        self.claim()
+        with told(self._place.name), self._writing(lasting=True) as connection:
+            claims = importing.Claims(connection)
+            with opened() as stream:
+                for kind, values in importing.rows(stream, name):
+                    claims.see(kind, values)
+            claims.settle()
+            importer = importing.Importer(connection, statements_of(connection.dialect))
+            lines = 0
+            with opened() as stream:
+                for kind, values in importing.rows(stream, name):
+                    importer.take(kind, values)
+                    lines += 1
+            importer.finish()
+        self._ledgers.clear()
+        return lines, importer.skipped
 
     def decide(self, profile: bytes, rule: str, decision: str, *, who: str, when: int, why: str) -> None:
         """Remember a person's decision on the rule with this text."""

@@ -4,8 +4,9 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from sqlalchemy import Connection, and_, func, select
 from sqlalchemy.exc import DBAPIError
@@ -121,25 +122,41 @@ def copy(connection: Connection, target: Path, *, force: bool) -> int:
     if not isinstance(raw, sqlite3.Connection):
         raise StoreError("a PostgreSQL store is backed up with pg_dump; `aalearn db export FILE` works with both")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-        made = Path(name)
-        try:
-            with_copy = sqlite3.connect(made)
+        with written(target, force=force) as stream:
+            made = sqlite3.connect(stream.name)
             try:
-                raw.backup(with_copy, pages=_COPY_PAGES, sleep=0.01)
-                with_copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+                raw.backup(made, pages=_COPY_PAGES, sleep=0.01)
+                made.execute("PRAGMA journal_mode = DELETE").fetchall()
             finally:
-                with_copy.close()
-            put(made, target, force=force)
-        except BaseException:
-            made.unlink(missing_ok=True)
-            raise
+                made.close()
     except sqlite3.Error as error:
         raise DBAPIError.instance("backup", None, error, sqlite3.Error) from error
+    return target.stat().st_size
+
+
+@contextmanager
+def written(target: Path, *, force: bool) -> Iterator[IO[bytes]]:
+    """Give a temporary file (0600) beside `target`, which gets its name when all went well, else is gone.
+
+    Raises StoreError where the name is taken, unless `force`, or can't be written.
+    """
+    if not force and os.path.lexists(target):
+        raise _taken(target)
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{target.name[:100]}.", dir=target.parent, delete=False) as stream:
+            try:
+                yield stream
+                stream.flush()
+                put(Path(stream.name), target, force=force)
+            except BaseException:
+                Path(stream.name).unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise StoreError(f"{shown(str(target))} can't be written: {error.strerror}") from None
-    return target.stat().st_size
+
+
+def _taken(target: Path) -> StoreError:
+    return StoreError(f"{shown(str(target))} is there already: name another, or add --force")
 
 
 def put(made: Path, target: Path, *, force: bool) -> None:
@@ -152,7 +169,7 @@ def put(made: Path, target: Path, *, force: bool) -> None:
         try:
             target.hardlink_to(made)
         except FileExistsError:
-            raise StoreError(f"{shown(str(target))} is there already: name another, or add --force") from None
+            raise _taken(target) from None
         made.unlink()
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -76,13 +76,14 @@ class Commit:
         """Write all of it."""
         self._write_labels({label for label, _, _ in batch.tallies})
         self._write_accesses(batch.tallies)
+        counted = set(self._nodes.values()) | {node_id(node) for node, one in ledgers.items() if one.has_news()}
         self._write_totals()
         self._write_runs(batch)
         self._write_small(batch)
         self._write_ledgers(ledgers, _newest(batch))
         nodes = [(number, to_bytes(name), 0) for name, number in self._nodes.items()]
         self._statements.nodes.run(self._connection, nodes)
-        self._statements.writers.run(self._connection, [(number, self._own) for number in self._nodes.values()])
+        self._statements.writers.run(self._connection, [(number, self._own) for number in counted])
 
     def _node(self, node: str) -> int:
         number = self._nodes.get(node)
