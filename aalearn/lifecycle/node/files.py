@@ -134,8 +134,8 @@ def package_of(file: Path) -> str:
 
 def _split(place: str) -> tuple[str, str]:
     """Return the folder ("" for the policy folder itself) and the name of a place. Raises UsageError."""
-    folder, _, name = place.rpartition("/")
-    if folder not in ("", *_FOLDERS) or not name or name.startswith(".") or "\0" in name:
+    folder, slash, name = place.rpartition("/")
+    if folder not in (_FOLDERS if slash else ("",)) or not name or name.startswith(".") or "\0" in name:
         raise UsageError(f"{shown(place)} is no place for a policy file")
     return folder, name
 

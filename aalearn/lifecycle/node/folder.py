@@ -73,8 +73,12 @@ class Folder:
             return None
         except OSError as error:
             raise self._unfit(name, error) from None
-        with os.fdopen(fd, "rb") as file:
+        try:
             self._plain(name, os.fstat(fd))
+        except UsageError:
+            os.close(fd)
+            raise
+        with os.fdopen(fd, "rb") as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise UsageError(f"{shown(str(self.path / name))} is larger than {_LARGEST >> 20} MiB")

@@ -1,0 +1,110 @@
+"""From draft to enforce mode on a real kernel, and back: with the commands that a person types."""
+
+import json
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from tests.vm.bed import Bed
+from tests.vm.workloads import BASH, Road
+
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def bed(vm_ready: None) -> Iterator[Bed]:
+    with Bed("6.12", aalearn=True) as booted:
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def road(bed: Bed) -> Road:
+    """The script's road up to the moment before it is promoted."""
+    made = Road(bed, BASH)
+    made.draft()
+    made.exercise()
+    made.learn()
+    made.review()
+    return made
+
+
+def test_a_script_that_runs_tools(road: Road) -> None:
+    """The same exercise passes with no denial; each attack is blocked and logged."""
+    bed = road.bed
+    told = road.document("promote", "report", "--dry-run")
+    assert [gate["gate"] for gate in told["gates"] if not gate["holds"]] == []
+    assert road.modes()["report"] == "complain"
+    assert road.promote()["enforced"]
+    assert road.modes()["report"] == "enforce"
+    text = bed.get("/etc/apparmor.d/report").decode()
+    assert "# Learned by aalearn" in text
+    assert "/** ix" not in text
+    since = road.mark()
+    road.exercise(2)
+    assert road.denied(since) == []
+    for attack in BASH.attacks:
+        road.attack(attack)
+    assert bed.get("/usr/local/bin/report.sh").decode() == BASH.files["/usr/local/bin/report.sh"][0]
+    history = road.document("history", "report")
+    assert history["state"] == "enforced"
+    assert [step["state"] for step in history["steps"]] == ["learning", "ready", "enforced"]
+
+
+def test_the_kernel_loads_the_same_at_boot(road: Road) -> None:
+    """What apparmor.service loads from the file is what was verified, bit by bit."""
+    bed = road.bed
+    digests = "cat /sys/kernel/security/apparmor/policy/profiles/report.*/raw_sha256"
+    before = bed.check(digests)
+    bed.check("apparmor_parser -r /etc/apparmor.d/report")
+    assert bed.check(digests) == before
+
+
+def test_tasks_that_are_not_reached(road: Road) -> None:
+    """A child of an unfinished profile stays in complain mode: the promotion is pending until it is gone."""
+    bed = road.bed
+    bed.check(
+        "printf 'abi <abi/4.0>,\\nprofile lazy flags=(complain) { }\\n' > /etc/apparmor.d/lazy\n"
+        "apparmor_parser -r /etc/apparmor.d/lazy"
+    )
+    for _ in range(3):
+        bed.check("date -s '+1 hour' > /dev/null; aa-exec -p lazy -- /usr/bin/bash -c '/usr/bin/cat /etc/hostname'")
+    pid = bed.check(
+        "setsid aa-exec -p lazy -- /usr/bin/bash -c '/usr/bin/sleep 600' >/dev/null 2>&1 & sleep 1; pgrep -x sleep"
+    ).strip()
+    road.learn()
+    forced = ("--force", "convergence", "--force", "review", "--reason", "only the tasks matter here")
+    told = road.document("promote", "lazy", *forced, code=1)
+    assert told["enforced"]
+    assert road.modes()["lazy"] == "enforce"
+    assert any(str(task["pid"]) in pid.split() and "//null-" in task["label"] for task in told["pending_restart"])
+    bed.check("pkill -x sleep; sleep 0.5")
+    assert road.document("promote", "lazy", *forced)["pending_restart"] == []
+
+
+def test_the_service_asks_for_the_way_back(road: Road) -> None:
+    """The unprivileged user gets complain mode and the enforced text again, over the socket, and nothing else."""
+    bed = road.bed
+    bed.check("systemctl start aalearn-apply.socket")
+
+    def ask(request: object) -> dict[str, object]:
+        line = request if isinstance(request, str) else json.dumps(request)
+        script = (
+            "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect('/run/aalearn/apply.sock')\n"
+            "s.sendall(sys.argv[1].encode()+b'\\n')\ns.shutdown(1)\nprint(s.recv(65536).decode())"
+        )
+        output = bed.check(f"runuser -u aalearn -- python3 -c {shlex.quote(script)} {shlex.quote(line)}")
+        found: dict[str, object] = json.loads(output)
+        return found
+
+    answer = ask({"schema": 1, "do": "complain", "profile": "report"})
+    assert answer.get("ok"), f"{answer}\n{bed.check('journalctl -u aalearn-apply@* --no-pager | tail -30')}"
+    assert road.modes()["report"] == "complain"
+    answer = ask({"schema": 1, "do": "revert", "profile": "report"})
+    assert (answer["ok"], answer["mode"]) == (True, "enforce")
+    assert road.modes()["report"] == "enforce"
+    for request in ("{}", {"schema": 1, "do": "load", "profile": "x"}, {"schema": 1, "do": "revert", "profile": "lsb"}):
+        assert ask(request)["ok"] is False
+    told = bed.check("journalctl -u 'aalearn-apply@*' --no-pager")
+    assert "asked to complain report: done: complain mode" in told
+    assert "was refused" in told
