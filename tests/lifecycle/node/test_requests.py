@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.lifecycle.simulated import Simulated
 pytestmark = pytest.mark.parser
 
 NEWER = NEW.replace("/b r,", "/b r,\n  /c r,")
-WORDS = {"who": "bob", "reason": "it broke"}
+WORDS: dict[str, Any] = {"who": "bob", "reason": "it broke"}
 PACKAGED = """\
 abi <abi/3.0>,
 #include <tunables/global>
