@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
 from aalearn.store import engine as engines
-from aalearn.store import importing, locks, migrate, portable, reading, retention, schema, upkeep
+from aalearn.store import exported, importing, locks, migrate, portable, reading, retention, schema, upkeep
 from aalearn.store.batch import Batch
 from aalearn.store.codec import to_bytes
 from aalearn.store.faults import told
@@ -235,13 +235,13 @@ class Store:
         with told(self._place.name), self._writing(lasting=True) as connection:
             claims = importing.Claims(connection)
             with opened() as stream:
-                for kind, values in importing.rows(stream, name):
+                for kind, values in exported.rows(stream, name):
                     claims.see(kind, values)
             claims.settle()
             importer = importing.Importer(connection, statements_of(connection.dialect))
             lines = 0
             with opened() as stream:
-                for kind, values in importing.rows(stream, name):
+                for kind, values in exported.rows(stream, name):
                     importer.take(kind, values)
                     lines += 1
             importer.finish()

@@ -25,7 +25,7 @@ def bring(store: Store, content: bytes) -> tuple[int, int]:
     def opened() -> Iterator[io.BytesIO]:
         yield io.BytesIO(content)
 
-    return store.import_lines(opened, "x.zst")  # type: ignore[arg-type]
+    return store.import_lines(opened, "x.zst")
 
 
 def dump(store: Store) -> bytes:
