@@ -120,6 +120,7 @@ class Bed:
         path.unlink(missing_ok=True)
         monitor.unlink(missing_ok=True)
         command = [
+            *("setpriv", "--pdeathsig", "KILL", "--"),  # no machine outlives a test run that was killed
             *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "Nehalem", "-smp", "1", "-m", str(self._memory)),
             *("-nic", "none", "-nodefaults", "-display", "none", "-monitor", "none", "-kernel", str(self.image.kernel)),
             *("-drive", f"if=none,id=disk,format=raw,snapshot=on,file={self.image.disk}"),
