@@ -15,6 +15,7 @@ from aalearn.model.text import shown
 if TYPE_CHECKING:
     from aalearn.service import ServiceOptions
     from aalearn.service.figures import Figures
+    from aalearn.service.keeper import Keeper
     from aalearn.service.loop import Chosen
 
 EXAMPLE = (
@@ -44,16 +45,20 @@ def command(
     """
     from aalearn.service import run
     from aalearn.service.notify import Notifier
+    from aalearn.sources.cgroup import Origins
 
     face = face_of(context)
-
-    def wanted() -> ServiceOptions:
-        return _options(replace(face), source or (), once=once)
-
-    options = wanted()
+    options = _options(face, source or (), once=once)
     if dry_run:
         _show(face, options)
         return 0
+    keeper = _keeper(face)
+
+    def again() -> ServiceOptions:
+        fresh = replace(face)  # it has not loaded its settings yet
+        found = _options(fresh, source or (), once=once)
+        _keep(keeper, fresh)
+        return found
 
     def finished(figures: Figures) -> None:
         if once:
@@ -64,12 +69,13 @@ def command(
         try:
             return run(
                 options,
-                wanted,
+                again,
                 store=store,
                 choose=_choose,
-                say=lambda text: talk(f"aalearn: {text}"),
-                followers=(watch,) if watch else (),
-                rows=(watch.figures.rows,) if watch else (),
+                say=_say,
+                followers=(watch, keeper) if watch else (),
+                rows=(watch.figures.rows, keeper.rows) if watch else (),
+                origins=Origins().of,
                 notifier=Notifier(),
                 finished=finished,
             )
@@ -78,8 +84,33 @@ def command(
                 watch.close()
 
 
+def _say(text: str) -> None:
+    """Tell it, --quiet or not: a service has no other way, and says little."""
+    talk(f"aalearn: {text}")
+
+
+def _keeper(face: Face) -> Keeper:
+    """Return what keeps the store small."""
+    from aalearn.service.keeper import Keeper
+
+    made = Keeper(_say, 0, 0.0)
+    _keep(made, face)
+    return made
+
+
+def _keep(keeper: Keeper, face: Face) -> None:
+    """Let the settings hold for what keeps the store small."""
+    from aalearn.service.options import MIB
+    from aalearn.store.retention import Ages
+
+    wanted = face.settings.retention
+    keeper.limit_bytes = wanted.store_mib * MIB
+    keeper.seconds = wanted.seconds
+    keeper.ages = Ages(wanted.detail_days, wanted.ledger_days)
+
+
 def _options(face: Face, sources: Any, *, once: bool) -> ServiceOptions:
-    """Return what the settings say; `face` has not loaded them yet. Raises UsageError."""
+    """Return what the settings say. Raises UsageError."""
     from aalearn.service.options import MIB, ServiceOptions
 
     settings = face.settings
@@ -102,17 +133,16 @@ def _options(face: Face, sources: Any, *, once: bool) -> ServiceOptions:
             ("quiet_days", gate.quiet_days),
             ("nodes", gate.nodes),
         ),
+        fixed=(("base", str(settings.base)), ("parser", str(settings.parser)), ("promotion", repr(gate))),
     )
 
 
 def _choose(options: ServiceOptions) -> Chosen:
-    """Return the sources to read and why."""
-    from pathlib import Path
+    """Return the sources to read and why. Raises UsageError."""
+    from aalearn.sources.auto import choose
 
-    from aalearn.sources.tail import Tail
-
-    words = ("/var/log/audit/audit.log",) if options.sources == ("auto",) else options.sources
-    return [Tail(Path(word).absolute(), options.node) for word in words], []
+    found = choose(options.sources, options.node)
+    return found.sources, found.told
 
 
 def _show(face: Face, options: ServiceOptions) -> None:

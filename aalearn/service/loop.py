@@ -342,9 +342,10 @@ class Service:
         self._notifier.reloading()
         try:
             new = reload()
-            if (new.db, new.node) != (self._options.db, self._options.node):
-                self._say("another store or node name needs a restart: these two stay as they are")
-                new = replace(new, db=self._options.db, node=self._options.node)
+            if changed := _fixed(self._options, new):
+                self._say(f"{' and '.join(changed)}: changed, but that takes a restart; till then the old ones hold")
+            old = self._options
+            new = replace(new, db=old.db, node=old.node, fixed=old.fixed)
             sources, told = self._choose(new)
             if not sources:
                 raise UsageError("no source to read")
@@ -384,6 +385,12 @@ class Service:
         self._crew.start(_START_S)
         self.figures.reloads += 1
         self._say("the configuration was read again")
+
+
+def _fixed(old: ServiceOptions, new: ServiceOptions) -> list[str]:
+    """Return the names of the settings that differ but can't change while the service runs."""
+    before, now = (dict((("db", one.db), ("node", one.node), *one.fixed)) for one in (old, new))
+    return [name for name in before if now.get(name) != before[name]]
 
 
 def _file_of(url: str) -> Path | None:

@@ -15,7 +15,8 @@ class ServiceOptions:
     counted yet is held up to `queue_bytes`. Metrics go to the file `textfile` (None: to none) every `metrics_seconds`
     and to an HTTP port at `listen` ("": none), which must be this machine's own (loopback) unless `anywhere`. Rules and
     coverage are worked out every `profiles_seconds` (0: never) for at most `profiles_most` profiles; `gate` holds what
-    makes one ready (the fields of `learn.convergence.Gate`). `once`: read what is there, commit and end.
+    makes one ready (the fields of `learn.convergence.Gate`). `once`: read what is there, commit and end. `fixed` are
+    other settings, by name, that take a restart to change.
     """
 
     db: str
@@ -31,3 +32,4 @@ class ServiceOptions:
     profiles_seconds: float = 300.0
     profiles_most: int = 100
     gate: tuple[tuple[str, float], ...] = ()
+    fixed: tuple[tuple[str, str], ...] = ()

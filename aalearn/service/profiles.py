@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 LONGEST_S: Final = 240.0
 """A round that takes longer is ended; what it told by then counts."""
+MOST_ACCESSES: Final = 20_000
+"""Profiles with more are left out: theirs would take minutes."""
+_IDLE: Final = 10  # a round that took long is followed by a pause that is so many times as long
 _MEMORY: Final = 1 << 30
 
 Known = dict[str, tuple[str, ProfileFigures]]
@@ -120,7 +123,8 @@ class Profiles:
                         known[told["name"]] = (told["mark"], ProfileFigures(shown_as, **told["figures"]))
         self._known = known if not trouble else {**self._known, **known}
         self._figures.profiles = tuple(sorted((made for _, made in self._known.values()), key=lambda made: made.name))
-        self._figures.profiles_seconds = monotonic() - self._begun
+        took = self._figures.profiles_seconds = monotonic() - self._begun
+        self._next = max(self._next, monotonic() + _IDLE * took)
         if trouble:
             self._failed(f"rules and coverage were not all worked out: {trouble}")
 
@@ -148,6 +152,8 @@ def work(request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
         tell({"profiles": len(summaries)})
         losses = store.losses()
         for summary in sorted(summaries, key=lambda one: -one.last)[: request["most"]]:
+            if summary.accesses > MOST_ACCESSES:
+                continue
             name = summary.name.hex()
             mark = f"{summary.events} {summary.losses} {len(store.decisions(summary.name))}"
             if request["marks"].get(name) == mark:

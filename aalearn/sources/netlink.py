@@ -37,6 +37,7 @@ class Netlink:
     """
 
     name = "netlink"
+    resumable = False  # what was read and not counted can't be read again
 
     def __init__(self, node: str, made: socket.socket | None = None, boot: str | None = None) -> None:
         self._node = node
