@@ -25,7 +25,7 @@ from aalearn.sources.rotated import unreadable
 from aalearn.sources.tail import Tail
 
 AUTO = "auto"
-FORMS = (AUTO, "audit.log", "audit.log:PATH", "file:PATH", "journal", "journal:FOLDER", "journal:kernel",
+FORMS = (AUTO, "/PATH", "audit.log", "audit.log:PATH", "file:PATH", "journal", "journal:FOLDER", "journal:kernel",
          "journal:hearsay", "netlink", "kmsg")  # fmt: skip
 """What a person may name as a source."""
 
@@ -83,6 +83,8 @@ def choose(wanted: Sequence[str], node: str, look: Look | None = None) -> Choice
 def make(word: str, node: str, look: Look) -> LiveSource:
     """Return the source that one word names. `+` at its end: beside a complete source. Raises UsageError for others."""
     name, beside = word.removesuffix("+"), word.endswith("+")
+    if word.startswith("/"):
+        name = f"{_kind_of(Path(word))}:{word}"
     kind, _, where = name.partition(":")
     match kind, where:
         case "audit.log", _:
@@ -104,6 +106,11 @@ def make(word: str, node: str, look: Look) -> LiveSource:
     near = get_close_matches(kind, [form.partition(":")[0] for form in FORMS], 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UsageError(f"{shown(word)}: no source of this name{hint} There are: {', '.join(FORMS)}")
+
+
+def _kind_of(path: Path) -> str:
+    """Return the kind of source that a bare path means."""
+    return "journal" if path.is_dir() else "audit.log" if path.name.startswith("audit.log") else "file"
 
 
 def _absolute(where: str, word: str) -> Path:

@@ -84,6 +84,7 @@ class Tail:
         self._copying = False  # it is rotated by copytruncate
         self._joint = ""  # which loss it would be if the next record does not follow the last one
         self._losses: list[Missing] = []
+        self._lost_at = 0
         self._last = (0, 0)  # serial and time (ms) of the last record
         self._position = ""
 
@@ -115,10 +116,15 @@ class Tail:
             self._joint = "copytruncate" if self._copying else "rotated-away"
             return
         self._file = found
-        for place in listing(self._path):
-            if place.rank >= found.place.rank:
-                break
-            self._finish(self._first_line(place))
+        for _ in range(_TRIES):
+            try:
+                for place in listing(self._path):
+                    if place.id == found.place.id:
+                        break
+                    self._finish(self._first_line(place))
+            except FileNotFoundError:
+                continue
+            break
 
     def _finish(self, head: bytes) -> None:
         """Remember that the content that begins so was read."""
@@ -128,19 +134,20 @@ class Tail:
                 del self._done[next(iter(self._done))]
 
     def _first_line(self, place: Place) -> bytes:
-        """Return how a file that is not open begins, b"" if it is empty, damaged or was renamed meanwhile."""
+        """Return how a file that is not open begins, b"" if it is empty or damaged.
+
+        Raises FileNotFoundError if it was renamed meanwhile.
+        """
         head = self._heads.get(place)
         if head is None:
-            try:
-                file = Followed(self._folder, place)
-            except FileNotFoundError:
-                return b""
+            file = Followed(self._folder, place)
             try:
                 head = file.head()
             except BadInput:
                 self._lose("damaged")
                 head = b""
-            file.close()
+            finally:
+                file.close()
             self._heads[place] = head
         return head
 
@@ -176,49 +183,68 @@ class Tail:
 
     def _look(self) -> None:
         """Open every file that is not read yet, before it can vanish, and put them in the order of time."""
-        for _ in range(_TRIES):
-            try:
-                return self._arrange(listing(self._path))
-            except FileNotFoundError:
-                if not self._folder.is_dir():
-                    raise
-        return None
-
-    def _arrange(self, places: list[Place]) -> None:
-        """See `_look`. Raises FileNotFoundError if a file is renamed meanwhile."""
         if self._file is not None and not self._file.offset:
             self._waiting.insert(0, self._file)  # not begun: copies of what it held may come before it
             self._file = None
-        held = [one for one in (self._file, *self._waiting) if one is not None]
-        by_id = {one.place.id: one for one in held}
-        known = {head for one in held if (head := one.head())}
+        before = [one for one in (self._file, *self._waiting) if one is not None]
+        for _ in range(_TRIES):
+            try:
+                self._open_live()
+                # First lines before the listing: what was copied from these files before they began so is listed.
+                for one in self._waiting:
+                    one.looked = one.head()
+                self._arrange(listing(self._path), before)
+            except FileNotFoundError:
+                if not self._folder.is_dir():
+                    raise
+                continue
+            return
+
+    def _open_live(self) -> None:
+        """Open the log itself, if there is one and it is not open yet."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return
+        place = Place(LIVE, self._path.name, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        if place.id not in {one.place.id for one in (self._file, *self._waiting) if one is not None}:
+            self._waiting.append(Followed(self._folder, place))
+
+    def _arrange(self, places: list[Place], before: list[Followed]) -> None:
+        """See `_look`. `before`: what was open before it. Raises FileNotFoundError if a file is renamed meanwhile."""
+        by_id = {one.place.id: one for one in (self._file, *self._waiting) if one is not None}
+        known = {one.looked for one in self._waiting} | ({self._file.first} if self._file is not None else set())
         named: dict[bytes, Rank] = {}  # rotated files that are not open
-        coming: list[Place] = []
+        coming: list[tuple[Place, bytes]] = []
         for place in places:
             if one := by_id.get(place.id):
                 one.place = place
-                continue
-            head = self._first_line(place) if place.rank != LIVE else b""
-            named.setdefault(head, place.rank)
-            if place.rank == LIVE or (head and head not in known and head not in self._done):
-                coming.append(place)
+            elif place.rank != LIVE and (head := self._first_line(place)):
+                named.setdefault(head, place.rank)
+                if head not in known and head not in self._done:
+                    coming.append((place, head))
         ids = {place.id for place in places}
-        if coming and held and self._position and not by_id.keys() & ids and not known & named.keys():
-            self._joint = "rotated-away"  # nothing that is open has a name: who knows what else came and went
-        line = [(one.place.rank if one.place.id in ids else named.get(one.head(), ()), one) for one in self._waiting]
-        line += self._opened(coming, len(line))
+        named_still = any(one.place.id in ids or one.head() in named for one in before)
+        if self._position and before and not named_still and (coming or self._waiting[-1:] != before[-1:]):
+            self._joint = "rotated-away"  # nothing that was open has a name: who knows what else came and went
+        line = [(one.place.rank if one.place.id in ids else named.get(one.looked, ()), one) for one in self._waiting]
+        room = max(1, _OPEN - len(line))
+        if len(coming) > room:  # the newest wait until those between are open
+            for _, late in [item for item in line if item[0] > coming[room][0].rank]:
+                late.close()
+            line = [item for item in line if item[0] < coming[room][0].rank]
+        line += self._opened(coming[:room])
         self._waiting = [one for _, one in sorted(line, key=lambda item: item[0])]
         self._heads = {place: self._heads[place] for place in places if place in self._heads}
-        for one in self._waiting:
-            one.looked = one.head()
-        self._watch_live(coming)
+        self._watch_live([place for place, _ in coming])
 
-    def _opened(self, places: list[Place], held: int) -> list[tuple[Rank, Followed]]:
-        """Open files, the oldest first, as many as may be open at once."""
+    def _opened(self, coming: list[tuple[Place, bytes]]) -> list[tuple[Rank, Followed]]:
+        """Open files that begin so."""
         found: list[tuple[Rank, Followed]] = []
         try:
-            for place in places[: max(1, _OPEN - held)]:
-                found.append((place.rank, Followed(self._folder, place)))  # noqa: PERF401 (closed when one fails)
+            for place, head in coming:
+                found.append((place.rank, Followed(self._folder, place)))
+                found[-1][1].looked = head
         except OSError:
             for _, one in found:
                 one.close()
@@ -253,7 +279,7 @@ class Tail:
             if not file.intact():
                 self._truncated(file)
                 continue
-            if not file.offset and data and first_line(data) != file.looked:
+            if not file.offset and data and not (first_line(data) == file.looked == file.head()):
                 self._look()  # it was begun, or truncated, since it was looked at
                 continue
             if not file.offset and data.startswith(b"\0"):
@@ -388,7 +414,9 @@ class Tail:
             self._last = stamp
 
     def _lose(self, kind: str, amount: int = 1) -> None:
-        self._losses.append(Missing(kind, amount, int(time.time() * 1000)))
+        # The store takes losses of the same moment and amount for one.
+        self._lost_at = max(int(time.time() * 1000), self._lost_at + 1)
+        self._losses.append(Missing(kind, amount, self._lost_at))
 
     def lag(self) -> Lag:
         """See LiveSource. Compressed files count with their own size."""

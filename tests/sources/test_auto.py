@@ -74,6 +74,12 @@ def test_named_sources_once_each() -> None:
     assert any(line.startswith("netlink: used, because it was asked for") for line in choice.told)
 
 
+def test_bare_paths(tmp_path: Path) -> None:
+    words = [str(tmp_path), str(tmp_path / "audit.log"), str(tmp_path / "kern.log")]
+    names = [source.name.partition(":")[0] for source in choose(words, "n", ALL).sources]
+    assert names == ["journal", "audit.log", "file"]
+
+
 @pytest.mark.parametrize("word", ["jornal", "", "audit.log:relative", "file:", "netlink:x", "x\x1b[31m", "kmsg:/y"])
 def test_no_such_source(word: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -452,3 +452,14 @@ def test_anything_in_any_order(rotated: Rotated, seed: int) -> None:
     lines += follower.read()
     assert follower.losses == []
     assert lines == rotated.written
+
+
+def test_more_old_files_than_may_be_open(rotated: Rotated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aalearn.sources.tail._OPEN", 3)
+    for _ in range(20):
+        rotated.write()
+        rotated.rename(keep=30)
+    rotated.write()
+    follower = Follower(rotated.path)
+    assert follower.read() == rotated.written
+    assert follower.losses == []
