@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aalearn.model.event import Access
     from aalearn.model.target import Target as ModelTarget
     from aalearn.store import Store
+    from aalearn.store.readings import Run
 
 Container = Annotated[
     bool | None,
@@ -174,11 +175,18 @@ def _container(face: Face, store: Store, name: bytes, choice: Choice, accesses: 
         return False
     from aalearn.learn.containers import told
 
-    why = told(store.accesses(name) if accesses is None else accesses)
+    why = told(store.accesses(name) if accesses is None else accesses) or _ran_in_containers(store.runs(name))
     if why and not choice.silent:
         text = f"{shown(name)} is taken for a container's profile, as {why}"
         face.say(f"aalearn: note: {text}: all it runs stays in it, and it includes nothing (--no-container: not so)")
     return bool(why)
+
+
+def _ran_in_containers(runs: Sequence[Run]) -> str:
+    """Return that most of the runs were seen in containers, "" where they weren't."""
+    inside = sum(bool(run.container) for run in runs)
+    was = "was" if inside == 1 else "were"
+    return f"{inside:,} of {count(len(runs), 'run')} {was} seen in containers" if inside * 2 > len(runs) else ""
 
 
 def options(

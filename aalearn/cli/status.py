@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
     from aalearn.model.event import Access
     from aalearn.store import Store
-    from aalearn.store.readings import Loss, ProfileSummary, Status
+    from aalearn.store.readings import Loss, ProfileSummary, Run, Status
 
 EXAMPLE = "Example: aalearn status nginx"
+_PLACES = 8  # containers that are told; json has all
 
 
 def command(
@@ -77,10 +79,12 @@ def _one(face: Face, store: Store, name: bytes) -> None:
     accesses = store.accesses(name)
     programs = sorted({program for access in accesses for program in access.programs})
     readiness, sentence = _readiness(face, store, name, accesses, losses)
+    places = _places(store.runs(name))
     document = {
         "schema": 1,
         **_summary(summary),
         "programs": [plain(program) for program in programs],
+        "containers": places,
         "losses_in_time": [_loss(loss) for loss in losses],
         "timeline": [_status(row) for row in timeline],
         "readiness": readiness,
@@ -95,9 +99,30 @@ def _one(face: Face, store: Store, name: bytes) -> None:
         f"time       {day_and_time(summary.first)} to {day_and_time(summary.last)} UTC",
         f"programs   {', '.join(shown(program) for program in programs) or '-'}",
         f"sources    {'kernel records only' if summary.trusted else 'some can be written by programs (untrusted)'}",
+        *_place_lines(places),
         f"state      {sentence}",
     ]
     face.emit(document, "\n".join([*lines, *_loss_lines(losses)]))
+
+
+def _places(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the containers (and Pods, by their uids) in which runs were seen, with the number of those, sorted."""
+    found = Counter((plain(run.pod), plain(run.container)) for run in runs if run.container)
+    return [{"pod": pod, "container": container, "runs": number} for (pod, container), number in sorted(found.items())]
+
+
+def _place_lines(places: Sequence[dict[str, Any]]) -> list[str]:
+    """Return where runs were seen, one line a container: a hint, as short processes are gone before anybody looks."""
+    lines = [
+        f"{one['container'][:12]}{' of Pod ' + one['pod'] if one['pod'] else ''}: {count(one['runs'], 'run')}"
+        for one in places[:_PLACES]
+    ]
+    more = [f"and {len(places) - _PLACES} more"] if len(places) > _PLACES else []
+    return (
+        ["in         containers, as far as was seen:", *(f"           {line}" for line in (*lines, *more))]
+        if lines
+        else []
+    )
 
 
 def _readiness(

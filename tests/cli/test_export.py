@@ -9,6 +9,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from aalearn.store import Store
 from tests.cli.conftest import Done, Face
 from tests.conftest import ROOT, require
 from tests.kubernetes.exported import documents, fits
@@ -239,3 +240,25 @@ def test_a_container_is_recognised_and_that_is_said(aalearn: Face, learned: Call
     assert "include <tunables/global>" in other.out
     host = aalearn("--db", f"sqlite:///{learned('nginx')}", "suggest", "nginx")
     assert "taken for a container" not in host.err
+
+
+def test_runs_in_containers_are_shown_and_tell_a_container(aalearn: Face, tmp_path: Path) -> None:
+    """What the service saw of control groups while processes lived: status shows it, learning heeds it."""
+    from aalearn.intake import Intake, Options
+    from aalearn.sources import Chunk
+    from aalearn.sources.cgroup import Origin
+    from tests.intake.conftest import record
+
+    database = f"sqlite:///{tmp_path}/x.db"
+    inside = Origin(b"0123456789abcdef" * 4, b"7f0c3b1a-2d4e-4f60-8a91-b2c3d4e5f607")
+    with Store.open(database) as store:
+        intake = Intake(store, Options("web-1"), origins=lambda pid: inside if pid == 7 else None)
+        intake.count(Chunk(record(1), "live", True, "web-1", "9"))
+        intake.commit()
+        (name,) = [profile.name.decode() for profile in store.profiles()]
+    status = aalearn("--db", database, "status", name)
+    assert "containers, as far as was seen:" in status.out
+    assert "0123456789ab of Pod 7f0c3b1a-2d4e-4f60-8a91-b2c3d4e5f607: 1 run" in status.out
+    found = json.loads(aalearn("--db", database, "--output", "json", "status", name).out)
+    assert found["containers"] == [{"pod": inside.pod.decode(), "container": inside.container.decode(), "runs": 1}]
+    assert "1 of 1 run was seen in containers" in aalearn("--db", database, "suggest", name).err

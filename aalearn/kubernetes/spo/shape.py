@@ -17,6 +17,7 @@ from aalearn.rules.link import LinkRule
 from aalearn.rules.network import NetworkRule
 
 _PROTOCOLS: Final = {"stream": "tcp", "dgram": "udp", "raw": "raw"}
+_KINDS: Final = {word: kind for kind, word in _PROTOCOLS.items()}
 _INTERNET: Final = ("inet", "inet6")
 _NO_WORD: Final = "SPO has no word for it"
 
@@ -96,7 +97,7 @@ def _links(standing: Iterable[Judged], wanted: dict[str, Wanted]) -> list[Remark
 def _others(standing: Iterable[Judged], lost: list[Remark], widened: list[Remark]) -> Abstract:
     """Return the capabilities and protocols; all that is no file or link and has no word in SPO is lost."""
     capabilities: set[str] = set()
-    protocols: set[str] = set()
+    protocols: dict[str, set[str]] = {}
     for one in standing:
         rule, text = one.rule, one.rule.text()
         if isinstance(rule, CapabilityRule):
@@ -106,12 +107,20 @@ def _others(standing: Iterable[Judged], lost: list[Remark], widened: list[Remark
         elif isinstance(rule, NetworkRule):
             protocol = _protocol(rule)
             if protocol:
-                protocols.add(protocol)
+                protocols.setdefault(protocol, set()).add(rule.family)
                 widened += _wider_network(rule, protocol)
             else:
                 lost.append(Remark(text, _NO_WORD))
         elif not isinstance(rule, FileRule | LinkRule):
             lost.append(Remark(text, _NO_WORD))
+    for protocol, families in sorted(protocols.items()):
+        if protocol != "raw" and len(families) < len(_INTERNET):
+            other = next(family for family in _INTERNET if family not in families)
+            widened.append(
+                Remark(
+                    f"network {min(families)} {_KINDS[protocol]},", f"written as {protocol}, which allows {other} too"
+                )
+            )
     return Abstract(
         capabilities=tuple(sorted(capabilities)),
         tcp="tcp" in protocols,
