@@ -33,6 +33,7 @@ class Kmsg:
     """
 
     name = "kmsg"
+    resumable = True
 
     def __init__(
         self,

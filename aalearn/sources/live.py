@@ -33,6 +33,10 @@ class LiveSource(Protocol):
     def name(self) -> str:
         """The key of the saved position, and what people see: `audit.log:/var/log/audit/audit.log`, `journal`, …"""
 
+    @property
+    def resumable(self) -> bool:
+        """Can what was read be read again, after the position before it?"""
+
     def open(self, position: str | None) -> None:
         """Begin right after a saved position; None: with the oldest record that there is (`netlink`: now).
 

@@ -36,6 +36,8 @@ class Journal:
     belong to `owner` (a user id) and nobody else may write them. `library`: systemd-python is used (None: if there).
     """
 
+    resumable = True
+
     def __init__(
         self,
         node: str,
@@ -180,6 +182,8 @@ class Journal:
 
 class Hearsay:
     """Counts the AppArmor text that programs write into the journal, from now on. None of it is ever an event."""
+
+    resumable = False
 
     def __init__(self, node: str) -> None:
         self.name = "journal:hearsay"

@@ -5,19 +5,18 @@ single writer begins a file only after it has ended the one before). Rotation by
 what was read last no longer stands before the place that was read to, so its content is looked for among the rotated
 files. What was written between copy and truncation is lost; the gap between the serials of both sides tells it.
 
-The position names the file (device, inode), the offset, a hash of up to 1 KiB before it, and the last audit serial. A
-rotated file is found again by its inode and that hash, a copied or compressed one by the hash alone.
+A rotated file is found again (see Mark) by its inode and a hash of what was read last, a copied or compressed one by
+the hash alone.
 """
 
-import re
 import time
 from pathlib import Path
-from typing import NamedTuple, Self
 
 from aalearn.model.errors import BadInput, UsageError
 from aalearn.sources.base import CHUNK, LINE, NOTHING, TRUNCATED_HEAD, Chunk, Missing
 from aalearn.sources.cut import by_node
 from aalearn.sources.live import POLL_S, READ_BYTES, Lag
+from aalearn.sources.marks import Mark, stamp_of
 from aalearn.sources.rotated import (
     LIVE,
     Followed,
@@ -30,34 +29,10 @@ from aalearn.sources.rotated import (
     unreadable,
 )
 
-_POSITION = re.compile(r"1:(\d{1,20}):(\d{1,20}):(\d{1,18}):([0-9a-f]{16}):(\d{1,10}):(\d{1,14})")
-_STAMP = re.compile(rb"(?:node=\S{1,255} )?type=[A-Z0-9_\[\]]{1,40} msg=audit\((\d{1,11})\.(\d{3}):(\d{1,10})\)")
 _REMEMBERED = 1024  # how many files that were read to their ends are known again, whatever becomes of them
 _OPEN = 256  # files kept open at once
 _NEWEST: Rank = (1, -1)  # where a copy of the log appears
 _TRIES = 50
-
-
-class _Place(NamedTuple):
-    """A position."""
-
-    device: int
-    inode: int
-    offset: int
-    digest: str
-    serial: int  # of the last record, 0: unknown
-    time: int  # of that record (ms)
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        found = _POSITION.fullmatch(text)
-        if found is None:
-            return None
-        device, inode, offset, digest, serial, moment = found.groups()
-        return cls(int(device), int(inode), int(offset), digest, int(serial), int(moment))
-
-    def __str__(self) -> str:
-        return ":".join(["1", *[str(part) for part in self]])
 
 
 class Tail:
@@ -67,6 +42,8 @@ class Tail:
     Its chunks are trusted where the file and its folder belong to `owner` (a user id) and nobody else may write them.
     Of a `kind` other than audit.log (syslog's, which programs write to) nothing is.
     """
+
+    resumable = True
 
     def __init__(self, path: Path, node: str, *, owner: int = 0, kind: str = "audit.log") -> None:
         self.name = f"{kind}:{path}"
@@ -92,7 +69,7 @@ class Tail:
         """See LiveSource. The log itself need not be there yet, its folder must."""
         self.close()
         self._position = position or ""
-        wanted = _Place.parse(position) if position else None
+        wanted = Mark.parse(position) if position else None
         try:
             if wanted is not None:
                 self._last = (wanted.serial, wanted.time)
@@ -104,7 +81,7 @@ class Tail:
             self.close()
             raise UsageError(unreadable(str(error.filename or self._path), error)) from error
 
-    def _resume(self, wanted: _Place) -> None:
+    def _resume(self, wanted: Mark) -> None:
         """Find the file that was being read; else all is read, and told as lost unless the records go on seamlessly."""
         me = (wanted.device, wanted.inode)
         found = find_content(self._path, wanted.offset, wanted.digest, lambda place: place.id == me)
@@ -342,7 +319,7 @@ class Tail:
             self._waiting.insert(0, file)
             self._file, self._previous = previous, None
             return True
-        serial, moment = _stamp(data[: data.find(b"\n") + 1] or data)
+        serial, moment = stamp_of(data[: data.find(b"\n") + 1] or data)
         last, when = self._last
         seamless = 0 <= serial - last <= 1 or (serial < last and moment <= when)
         if last and serial and seamless:
@@ -396,7 +373,7 @@ class Tail:
         before, consumed = self._position, file.offset if file is not None else 0
         if file is not None and file.offset:
             self._remember(data)
-            place = _Place(*file.place.id, file.offset, digest_of(file.window), *self._last)
+            place = Mark(*file.place.id, file.offset, digest_of(file.window), *self._last)
             self._position = str(place)
         own, chunks = b"", []
         for node, lines in by_node(data, self._node):
@@ -409,7 +386,7 @@ class Tail:
 
     def _remember(self, data: bytes) -> None:
         """Note serial and time of the last record."""
-        stamp = _stamp(data[data.rfind(b"\n", 0, len(data) - 1) + 1 :])
+        stamp = stamp_of(data[data.rfind(b"\n", 0, len(data) - 1) + 1 :])
         if stamp[0]:
             self._last = stamp
 
@@ -433,9 +410,3 @@ class Tail:
         self._waiting, self._losses = [], []
         self._done, self._heads = {}, {}
         self._copying, self._joint, self._last, self._position = False, "", (0, 0), ""
-
-
-def _stamp(line: bytes) -> tuple[int, int]:
-    """Return serial and time (ms) of a record, (0, 0) if it is none."""
-    found = _STAMP.match(line)
-    return (int(found[3]), int(found[1] + found[2])) if found else (0, 0)
