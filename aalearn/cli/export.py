@@ -55,7 +55,7 @@ def command(
         ),
     ],
     profiles: Annotated[
-        list[str] | None, typer.Argument(metavar="PROFILE…", help="Learned profiles.", show_default=False)
+        list[str] | None, typer.Argument(metavar="PROFILE", help="Learned profiles.", show_default=False)
     ] = None,
     enforce: Annotated[bool, typer.Option("--enforce", help="In enforce mode. Default: complain first.")] = False,
     name: Annotated[

@@ -15,7 +15,7 @@ from aalearn.model.label import NULL
 from aalearn.model.text import shown
 from aalearn.rules import kind_of
 
-_FAMILIES: Final = frozenset({"inet", "inet6", "smc", "mctp"})
+_FAMILIES: Final = frozenset({"inet", "inet6", "packet", "smc"})
 _SERVES: Final = frozenset({"bind", "listen", "accept"})
 _CALLS: Final = frozenset({"connect"})
 _SENDS: Final = frozenset({"sendmsg", "sendto"})
@@ -67,8 +67,8 @@ def traffic(accesses: Iterable[Access]) -> Traffic:
 def _directions(event: Event) -> tuple[str, ...]:
     """Return the directions of traffic that an event shows to be needed."""
     operation, kind = event.operation, event.text("sock_type")
-    if kind not in ("stream", "dgram", "seqpacket"):
-        return ("Ingress", "Egress")  # raw sockets: anything
+    if kind not in ("stream", "dgram", "seqpacket") or event.text("family") == "packet":
+        return ("Ingress", "Egress")  # raw packets: anything
     if _loopback(event, "faddr") or (operation in _SERVES and _loopback(event, "laddr")):
         return ()
     if operation in _SERVES:

@@ -2,16 +2,19 @@
 
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from aalearn.kubernetes.exports import FORMATS
 from aalearn.kubernetes.exports.yaml import dump
 from aalearn.kubernetes.spo.abstract import Abstract, Remark
 from aalearn.kubernetes.spo.objects import LOST, Generation, profile_object, told
 from aalearn.kubernetes.spo.paths import spelled
 from aalearn.model.pattern import Pattern
-from tests.kubernetes.exported import fits
+from tests.kubernetes.exported import choice, documents, fits, made
+from tests.learn.accesses import Made
 
 _WORDS = ["yes", "No", "on", "null", "~", "012", "1e3", "0x1f", "12:30:00", "=", "<<", "---", "...", ".inf", ".nan"]
 _TRAPS = [
@@ -79,3 +82,31 @@ def test_hostile_paths_and_rules_stay_where_they_are(names: list[bytes], rules: 
 def test_a_profile_is_readable_in_a_block() -> None:
     text = "# a\n\nprofile x {\n  /a r,\n}\n"
     assert dump([{"data": {"x": text}}]) == "data:\n  x: |\n    # a\n\n    profile x {\n      /a r,\n    }\n"
+
+
+@pytest.mark.parser
+@settings(max_examples=8)
+@given(names=st.lists(_NAMES.map(lambda name: name.replace(b"\0", b"x").replace(b"/", b"_")), min_size=1, max_size=4))
+def test_learned_hostile_names_stay_inside_every_export(apparmor_parser: str, names: list[bytes]) -> None:
+    log = Made()
+    for at, name in enumerate(names):
+        log.file(b"/srv/" + name, ("r", "wc", "rk")[at % 3])
+        log.add("signal", class_="signal", requested_mask="send", denied_mask="send", signal="term", peer=name)
+    one = made(log.all, apparmor_parser)
+    for format_ in ("spo", "configmap", "raw"):
+        done = FORMATS[format_].export([one], choice(apparmor_parser))
+        for file in done.files if done.stream == "yaml" else ():
+            found = documents(file.content)
+            assert [sorted(document) for document in found] == [
+                sorted(document) for document in _read(file.content, "1.2")
+            ]
+            assert {document["kind"] for document in found} <= {
+                "AppArmorProfile",
+                "ConfigMap",
+                "DaemonSet",
+                "ServiceAccount",
+            }
+            if format_ == "spo":
+                fits(found[0], "apparmorprofile-1.0")
+            else:
+                assert found[1]["data"] == {one.name: one.text}

@@ -33,6 +33,7 @@ def _net(log: Made, operation: str, kind: str = "stream", **more: Any) -> Made:
         ([("create", "dgram", {}), ("sendmsg", "dgram", {})], ("Ingress",)),
         ([("bind", "dgram", {"lport": "53"})], ("Egress",)),
         ([("create", "raw", {})], ()),
+        ([("create", "dgram", {"family": "packet"})], ()),
         ([], ("Ingress", "Egress")),
         ([("listen", "stream", {"laddr": "127.0.0.1", "lport": "80"})], ("Ingress", "Egress")),
         ([("accept", "stream", {"laddr": "::ffff:127.0.0.1", "family": "inet6"})], ("Ingress", "Egress")),

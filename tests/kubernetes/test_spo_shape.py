@@ -202,3 +202,19 @@ def test_complain_mode_has_no_denies() -> None:
     text = rendered("p", Abstract(read_only=("/etc/x",), write_only=("/o",)), enforce=False)
     assert "deny" not in text.split("# Add default deny")[0]
     assert "flags=(complain," in text
+
+
+@pytest.mark.parser
+def test_children_run_in_the_profile_itself(apparmor_parser: str) -> None:
+    """SPO knows no child profiles: what a child needs is granted to the one profile, and that is said."""
+    log = Made()
+    log.file("/etc/hosts")
+    log.exec("/usr/bin/tool")
+    child = "p//null-/usr/bin/tool"
+    log.add("capable", profile=child, class_="cap", capname="chown", capability="0")
+    log.file("/srv/out", "wc", profile=child)
+    one = made(log.all, apparmor_parser, container=False)
+    assert "Cx -> tool" in one.text
+    (report,) = FORMATS["spo"].export([one], choice(apparmor_parser)).reports
+    assert not report.denied
+    assert any("Cx" in remark.rule and "ix" in remark.why for remark in report.lost)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from aalearn.kubernetes.spo.abstract import Abstract, Remark
 from aalearn.kubernetes.spo.paths import spelled
 from aalearn.model.pattern import Deep, Literal, Pattern
+from aalearn.model.text import shown
 
 READS = frozenset("rxm")
 
@@ -51,9 +52,8 @@ def lists(wanted: Mapping[str, Wanted]) -> tuple[Abstract, list[Remark], list[Re
         read_only |= pieces
         if not any(other.pattern.covers(one.pattern) for other in covering):
             lost += _remarks(one, f"split into {len(pieces)} paths beside those that are written; others stay denied")
-        lost += [
-            Remark(rule, f"{path!r} is denied by SPO beside what is written") for path in left for rule in one.rules
-        ]
+        for path in left:
+            lost += _remarks(one, f"{shown(path)} is denied by SPO beside what is written")
     return (
         Abstract(
             executables=tuple(sorted(text for text, one in wanted.items() if "x" in one.letters)),
