@@ -15,7 +15,9 @@ def test_the_same_file_is_read() -> None:
     assert str(settings.SYSTEM_FILE) == onnode.SYSTEM_FILE
 
 
-@pytest.mark.parametrize("text", [None, "", 'base = "/srv/policy"\n[run]\ncommit_seconds = 2\n', "parser = '/usr/sbin/apparmor_parser'\n"])
+@pytest.mark.parametrize(
+    "text", [None, "", 'base = "/srv/policy"\n[run]\ncommit_seconds = 2\n', "parser = '/usr/sbin/apparmor_parser'\n"]
+)
 def test_both_ways_give_the_same_machine(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str
 ) -> None:

@@ -1,0 +1,91 @@
+"""kill -9 at 50 random moments of rollback: file, kernel, record and store agree after `reconcile --fix`.
+
+The real kernel goes through the same in tests/vm/test_watch.py.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from aalearn.cli.main import run
+from aalearn.lifecycle.node.applier import applied, pending
+from aalearn.store import Store
+from tests.cli.conftest import Face
+from tests.cli.promoted import ONE, TWO, text_of
+from tests.lifecycle.simulated import Simulated
+
+pytestmark = [pytest.mark.parser, pytest.mark.slow]
+
+KILLS = 50
+WHOLE = {ONE: "enforce", TWO: "enforce"} | {
+    text.replace("/usr/bin/app {", "/usr/bin/app flags=(complain) {"): "complain" for text in (ONE, TWO)
+}
+
+
+def forked(db: str, arguments: Sequence[str]) -> int:
+    """Type a command in a process of its own; return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            null = os.open(os.devnull, os.O_RDWR)
+            for number in range(3):
+                os.dup2(null, number)
+            code = run(["--db", db, *arguments])
+        finally:
+            os._exit(code)
+    return pid
+
+
+def killed(node: Simulated, pid: int, seconds: float) -> bool:
+    """Kill a process after so many seconds; all the while the profile is whole and loaded."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        whole(node)
+    os.kill(pid, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def whole(node: Simulated) -> None:
+    assert text_of(node) in WHOLE
+    assert set(node.kernel.modes()) == {"app"}, "at no moment unconfined"
+
+
+def agreed(aalearn: Face, node: Simulated, db: str) -> None:
+    """File, kernel, record and store say the same."""
+    entry = applied(node.machine, b"app")[-1]
+    text, mode = text_of(node), node.kernel.modes()["app"]
+    assert (WHOLE[text], mode) == (mode, entry.mode)
+    with Store.open(db, readonly=True) as store:
+        step = store.steps(b"app")[-1]
+    assert (step.state, step.revision) == (entry.stage, entry.revision)
+    document = json.loads(aalearn("--db", db, "--output", "json", "reconcile").out)
+    assert document["differences"] == []
+
+
+def test_killed_at_random_moments_all_agree(aalearn: Face, node: Simulated, db: str) -> None:
+    assert aalearn("--db", db, "rollback", "app", "--to", "1").code == 0  # in this process: all is loaded from now on
+    agreed(aalearn, node, db)
+    begun = time.monotonic()
+    os.waitpid(forked(db, ["rollback", "app", "--to", "2"]), 0)
+    lasted = time.monotonic() - begun
+    agreed(aalearn, node, db)
+    draw = random.Random(20)
+    hit = opened = 0
+    for _ in range(KILLS):
+        entry = applied(node.machine, b"app")[-1]
+        other = "1" if entry.revision == 2 else "2"
+        way = ["--complain"] if entry.mode == "enforce" and draw.random() < 0.5 else ["--to", other]
+        hit += killed(node, forked(db, ["rollback", "app", *way]), draw.uniform(0.1, 1.0) * lasted)
+        whole(node)
+        opened += len(pending(node.machine))
+        fixed = aalearn("--db", db, "reconcile", "--fix")
+        assert fixed.code == 0, fixed.err + fixed.out
+        agreed(aalearn, node, db)
+    assert hit > KILLS // 4
+    assert opened >= 3
