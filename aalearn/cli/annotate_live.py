@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from aalearn.cli.output import complain, table
-from aalearn.model.errors import UsageError
+from aalearn.model.errors import AalearnError, UsageError
 from aalearn.model.text import shown
 
 if TYPE_CHECKING:
@@ -45,14 +45,22 @@ def run(face: Face, arguments: Sequence[Path], choice: Choice, style: Style, clu
             _tell(face, outcomes[-1])
             if not outcomes[-1].fine:
                 break
+    except AalearnError:
+        if outcomes:
+            _emit(face, outcomes)
+        raise
     finally:
         api.close()
-    face.emit({"schema": 1, "workloads": [_row(one) for one in outcomes]}, _text(outcomes))
+    _emit(face, outcomes)
     if len(outcomes) < len(targets):
         rest = len(targets) - len(outcomes)
         complain(f"stopped at the first that failed; {rest:,} more left as they are", "note")
     if not all(one.fine for one in outcomes):
         raise typer.Exit(1)
+
+
+def _emit(face: Face, outcomes: Sequence[Outcome]) -> None:
+    face.emit({"schema": 1, "workloads": [_row(one) for one in outcomes]}, _text(outcomes))
 
 
 def _targets(arguments: Sequence[Path]) -> Iterator[Target]:

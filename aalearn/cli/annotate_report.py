@@ -29,7 +29,12 @@ def report(face: Face, done: list[Done], form: str | None, in_place: bool, dry_r
     text = ""
     if not refused:
         if form:
-            text = _patches(changed, form, _resources(done))
+            resources = _resources(done)
+            text = _patches(changed, form, resources)
+            if form == "kustomize" and changed and len(resources) < len(done):
+                face.say(
+                    "aalearn: note: add under resources what could not be named: input, templates, files elsewhere"
+                )
         elif in_place:
             text = _in_place(done, dry_run, backups)
         else:

@@ -70,7 +70,10 @@ class Cluster:
             client = Client(config, namespace=namespace, field_manager=MANAGER)
         except ConfigError as error:
             raise UsageError(f"can't use the kubeconfig: {shown(str(error))}") from None
-        except (KeyError, TypeError, AttributeError, AssertionError, yaml.YAMLError) as error:
+        except OSError as error:
+            told = f"{shown(str(error.filename or 'it'))}: {error.strerror or shown(str(error))}"
+            raise UsageError(f"can't use the kubeconfig: {told}") from None
+        except (KeyError, TypeError, AttributeError, AssertionError, ValueError, yaml.YAMLError) as error:
             raise UsageError(f"the kubeconfig is damaged ({shown(' '.join(str(error).split()))})") from None
         return cls(client, client.namespace)
 

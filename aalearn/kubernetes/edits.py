@@ -68,9 +68,8 @@ def same(one: Any, other: Any, _seen: set[tuple[int, int]] | None = None) -> boo
             return True
         seen.add((id(one), id(other)))
         return all(
-            same(one.get(key), other.get(key), seen)
-            if key in one and key in other
-            else key in _MAY_BE_EMPTY and not one.get(key) and not other.get(key)
+            (key in _MAY_BE_EMPTY and one.get(key) in (None, {}) and other.get(key) in (None, {}))
+            or (key in one and key in other and same(one[key], other[key], seen))
             for key in {**one, **other}
         )
     if isinstance(one, list) and isinstance(other, list):
@@ -78,7 +77,7 @@ def same(one: Any, other: Any, _seen: set[tuple[int, int]] | None = None) -> boo
             return True
         seen.add((id(one), id(other)))
         return len(one) == len(other) and all(same(a, b, seen) for a, b in zip(one, other, strict=True))
-    return bool(one == other) or (one in (None, {}) and other in (None, {}))
+    return type(one) is type(other) and bool(one == other)
 
 
 @dataclass(frozen=True, slots=True)

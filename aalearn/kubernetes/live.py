@@ -83,6 +83,9 @@ def annotate_live(
         raise UsageError(f"{kind.name} {shown(namespace)}/{shown(name)}: {_FIXED[kind.name]}")
     before = _workload(api.get(kind, name, namespace), kind)
     wanted = wishes(before, choice)
+    if not wanted and (choice.lines or choice.remove):
+        nothing = annotate.plan(before, {}, options.style)
+        return Outcome(before, nothing, "unchanged", "nothing is meant for it")
     if not wanted:
         names = ", ".join(shown(one.name) for one in before.containers())
         raise UsageError(f"{shown(before.title)} has no such container: there are {names}")
@@ -138,7 +141,11 @@ class _Job:
 
     def watch(self, after: dict[str, Any]) -> tuple[str, str]:
         """Wait for the rollout; undo it when Pods fail or time is over. Returns the state and what to tell."""
-        failed, told = self._wait(after, self._options.timeout)
+        try:
+            failed, told = self._wait(after, self._options.timeout)
+        except KeyboardInterrupt:
+            self._say(f"{shown(self._before.title)}: no longer watched; its rollout goes on")
+            raise
         if not failed:
             return "applied", told
         self._say(f"{shown(self._before.title)}: {failed}; the former template is put back")

@@ -246,6 +246,25 @@ def test_a_server_that_does_not_know_the_field(bench: Bench) -> None:
     assert bench.annotate("--profile", "web", "--style", "annotation").code == 0
 
 
+def test_a_map_and_what_it_does_not_name(bench: Bench, tmp_path: Path) -> None:
+    bench.stub.add("deployments", workload(name="second"))
+    file, lines = tmp_path / "both.yaml", tmp_path / "map"
+    file.write_text(yaml.safe_dump_all([workload(), workload(name="second")]))
+    lines.write_text("second/nginx: web\n")
+    done = bench.annotate("--map", lines, target=file)
+    assert done.code == 0, done.err
+    assert [row["state"] for row in json.loads(done.out)["workloads"]] == ["unchanged", "applied"]
+
+
+def test_what_was_done_before_an_error_is_told(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "both.yaml"
+    file.write_text(yaml.safe_dump_all([workload(), workload(name="absent")]))
+    done = bench.annotate("--profile", "web", target=file)
+    assert done.code == 2
+    assert "there is no Deployment prod/absent" in done.err
+    assert [row["state"] for row in json.loads(done.out)["workloads"]] == ["applied"]
+
+
 def test_a_cluster_that_does_not_answer(aalearn: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(Stub(), tmp_path) as config:
         pass

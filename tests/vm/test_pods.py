@@ -1,4 +1,4 @@
-"""Containers of four runtimes with a profile that is loaded, and with one that is not: check-pods explains what they say."""
+"""Containers of four runtimes with a profile that is loaded, and one that is not: check-pods explains what they say."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,10 @@ mkdir -p /srv/p/rootfs/{bin,tmp,proc,sys,dev,etc} && cd /srv/p
 cp /bin/busybox rootfs/bin/busybox
 for tool in sh cat sleep; do ln -sf busybox rootfs/bin/$tool; done
 runc spec
-printf 'abi <abi/4.0>,\nprofile web flags=(attach_disconnected,mediate_deleted) {\n  file,\n  network,\n  capability,\n  signal,\n  ptrace,\n}\n' > /run/web
+cat > /run/web <<'END'
+abi <abi/4.0>,
+profile web flags=(attach_disconnected,mediate_deleted) { file, network, capability, signal, ptrace, }
+END
 apparmor_parser -r /run/web
 touch /etc/resolv.conf /etc/hosts
 systemctl start containerd
@@ -29,7 +32,8 @@ CONFIGURE = """
 cd /srv/p && python3 - <<'END'
 import json
 spec = json.load(open("config.json"))
-spec["process"] |= {{"terminal": False, "args": ["/bin/cat", "/proc/self/attr/current"], "apparmorProfile": "{profile}"}}
+arguments = ["/bin/cat", "/proc/self/attr/current"]
+spec["process"] |= {{"terminal": False, "args": arguments, "apparmorProfile": "{profile}"}}
 json.dump(spec, open("config.json", "w"))
 END
 """
