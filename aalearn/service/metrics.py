@@ -193,7 +193,7 @@ class Metrics:
         self.registry.register(_Ours(figures))
         for one in rows:
             self.registry.register(_Theirs(one))
-        ProcessCollector(registry=self.registry)
+        ProcessCollector(namespace="aalearn", registry=self.registry)  # the node exporter has its own process_…
         self._server: WSGIServer | None = None
         self._thread: Thread | None = None
 
