@@ -65,6 +65,7 @@ _NAMES = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(_NAMES, max_size=6), st.lists(_TEXT, max_size=3))
 def test_hostile_paths_and_rules_stay_where_they_are(names: list[bytes], rules: list[str]) -> None:
     paths = sorted({way.text for name in names for way in spelled(Pattern.literal(b"/" + name.replace(b"\0", b"")))})
@@ -97,9 +98,7 @@ def test_learned_hostile_names_stay_inside_every_export(apparmor_parser: str, na
         done = FORMATS[format_].export([one], choice(apparmor_parser))
         for file in done.files if done.stream == "yaml" else ():
             found = documents(file.content)
-            assert [sorted(document) for document in found] == [
-                sorted(document) for document in _read(file.content, "1.2")
-            ]
+            assert found == _read(file.content, "1.1")
             assert {document["kind"] for document in found} <= {
                 "AppArmorProfile",
                 "ConfigMap",
