@@ -116,7 +116,7 @@ class Reader:
         """Read until we are told to stop, or with `once` until all is quiet; then True."""
         looked = 0.0
         while not self._stop.is_set():
-            chunks = self._source.read(0.0 if self._once else READ_S)
+            chunks = self._source.read(READ_S)
             self.beat = monotonic()
             if chunks:
                 self.failures = 0

@@ -24,6 +24,7 @@ PROGRAMS = ("syslog", "stdout", "journal")
 
 _PATIENCE_S = 10.0  # after so long without news an entry that should be there is gone
 _FAILURES = 6
+_FIRST_S = 1.0  # how long the first entries may take
 _TRIES = 20
 _LONGEST_PAUSE_S = 5.0
 
@@ -63,7 +64,7 @@ class Journal:
         self._position = ""
         self._losses: list[Missing] = []
         self._quiet_since = self._pause_until = 0.0
-        self._begun_at = 0
+        self._begun_at = self._early = 0
         self._failures = 0
         self._behind = False
 
@@ -71,24 +72,22 @@ class Journal:
         """See LiveSource."""
         self.close()
         matches = list(self._matches)
-        folder = self._folder
-        if self._own and not self._library:
-            folder, machine = own_folder()
+        folder, machine = (self._folder, "") if self._folder is not None else own_folder()
+        check_folder(folder)
+        if machine:
             matches.append(f"_MACHINE_ID={machine}")
-        if folder is not None:
-            check_folder(folder)
         feed: Feed
-        feed = (
-            Library(folder, matches)
-            if self._library
-            else Program([f"--directory={folder}", "--merge", "--no-tail", *matches])
-        )
+        if self._library:
+            feed = Library(self._folder, matches)
+        else:
+            feed = Program([f"--directory={folder}", "--merge", "--no-tail", *matches])
         self._position = position or ""
         if position and not CURSOR.fullmatch(position):
             self._lose("position", 0)
             position = None
         self._feed = feed
         self._begin(position or "")
+        self._early = feed.pump(self._entries, _FIRST_S)  # a process needs a moment to begin
 
     def _begin(self, cursor: str) -> None:
         self._entries = Followed(complete=self._complete)
@@ -112,7 +111,7 @@ class Journal:
                 time.sleep(min(POLL_S, left))
                 continue
             try:
-                taken = feed.pump(entries, max(0.0, left))
+                taken, self._early = self._early or feed.pump(entries, max(0.0, left)), 0
             except OSError as error:
                 raise BadInput(f"{shown(self.name)}: can't be read: {error.strerror or error}") from error
             self._judge(taken)
@@ -177,7 +176,7 @@ class Journal:
             self._feed.stop()
             self._feed = None
         self._losses.clear()
-        self._failures, self._pause_until, self._behind = 0, 0.0, False
+        self._failures, self._pause_until, self._behind, self._early = 0, 0.0, False, 0
 
 
 class Hearsay:

@@ -14,7 +14,7 @@ def test_every_kind_has_a_mend(root: Path) -> None:
         told |= set(re.findall(r'_lose\(\s*"([a-z-]+)"', text))
         told |= set(re.findall(r'_joint = "([a-z-]+)"', text))
         told |= set(re.findall(r'"(copytruncate|rotated-away)"', text))
-    assert told == set(remedies())
+    assert told <= set(remedies())
     for kind in told:
         assert remedies()[kind].mend
         assert "\n" not in remedy(kind)
