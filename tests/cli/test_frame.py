@@ -13,7 +13,13 @@ from aalearn.cli.main import app
 from tests.cli.conftest import Face, clean_environment, program
 from tests.conftest import ROOT
 
-COMMANDS = sorted(str(command.name) for command in app.registered_commands)
+COMMANDS = sorted(str(command.name) for command in app.registered_commands if not command.hidden)
+GROUPS = sorted(
+    f"{group.typer_instance.info.name} {command.name}"
+    for group in app.registered_groups
+    if group.typer_instance is not None
+    for command in group.typer_instance.registered_commands
+)
 HEAVY = ("sqlalchemy", "alembic", "jinja2", "pyparsing", "pydantic", "ruamel", "rich", "zstandard", "prometheus_client")
 
 
@@ -33,6 +39,15 @@ def test_each_option_and_argument_says_what_it_does(aalearn: Face, command: str)
 
     for parameter in get_command(app).commands[command].params:  # type: ignore[attr-defined]
         assert getattr(parameter, "help", None), f"{command}: {parameter.name}"
+
+
+@pytest.mark.parametrize("command", GROUPS)
+def test_each_command_of_a_group_is_documented(aalearn: Face, command: str) -> None:
+    done = aalearn(*command.split(), "--help")
+    assert done.code == 0
+    assert f"Usage: aalearn {command}" in done.out
+    group, name = command.split()
+    assert any(f"`aalearn {group} " in line and name in line for line in (ROOT / "README.md").read_text().splitlines())
 
 
 def test_help_lists_every_command_and_an_example(aalearn: Face) -> None:
