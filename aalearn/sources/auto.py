@@ -189,7 +189,7 @@ def look_around(root: Path = Path("/")) -> Look:
     return Look(
         log=log,
         log_error=log_error,
-        auditd=_auditd(root) or (not log_error and _fresh(log)),
+        auditd=_auditd(root) or (not log_error and _in_container(root) and _fresh(log)),
         journal_error=journal_error,
         journal_audit=_multicast(root) or (not journal_error and _audit_entry(folder)),
         audit_read=_capable(root),
@@ -215,8 +215,21 @@ def _try(path: Path) -> str:
     return ""
 
 
+def _in_container(root: Path) -> bool:
+    """Are other processes of the machine out of sight?"""
+    return _comm(root, "1") not in ("systemd", "init")
+
+
+def _comm(root: Path, pid: str) -> str:
+    """Return the name of a process, "" if there is none or it is hidden."""
+    try:
+        return (root / "proc" / pid / "comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
 def _fresh(log: Path) -> bool:
-    """Was it written lately? Then auditd runs somewhere, though perhaps not in sight of a container."""
+    """Was it written lately? Then auditd runs somewhere, though out of sight."""
     try:
         return time.time() - log.stat().st_mtime < _FRESH_S
     except OSError:
@@ -230,11 +243,8 @@ def _auditd(root: Path) -> bool:
             pid = int((root / name).read_text("ascii").strip())
         except (OSError, ValueError):
             continue
-        comm = root / "proc" / str(pid) / "comm"
-        try:
-            return comm.read_text("utf-8", "replace").strip() == "auditd"
-        except OSError:
-            return _alive(pid)
+        comm = _comm(root, str(pid))
+        return comm == "auditd" if comm else _alive(pid)
     return False
 
 
@@ -249,17 +259,15 @@ def _alive(pid: int) -> bool:
 
 
 def _multicast(root: Path) -> bool:
-    """Is anybody else member of the audit multicast? That is journald, where its audit socket is on."""
+    """Is journald member of the audit multicast? systemd makes the socket for it, or (before 246) it makes its own."""
     try:
         lines = (root / "proc/net/netlink").read_text("ascii", "replace").splitlines()
     except OSError:
         return False
-    mine = str(os.getpid())
-    for line in lines[1:]:
-        words = line.split()
-        if len(words) > 3 and words[1] == "9" and words[2] != mine and _bit(words[3], 0):
-            return True
-    return False
+    members = [
+        words[2] for line in lines[1:] if len(words := line.split()) > 3 and words[1] == "9" and _bit(words[3], 0)
+    ]
+    return any(pid == "1" or _comm(root, pid) == "systemd-journal" for pid in members if pid.isdigit())
 
 
 def _audit_entry(folder: Path) -> bool:

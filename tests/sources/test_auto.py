@@ -115,13 +115,17 @@ def test_a_look_at_a_machine(tmp_path: Path) -> None:
     assert (full.log, full.log_error, full.journal_error) == (log, "", "")
 
     put("proc/4711/comm", "other\n")
-    put("proc/net/netlink", "sk Eth Pid Groups Rmem\n0 9 4711 00000000 0\nrubbish\n0 9 x zz\n")
+    put("proc/net/netlink", "sk Eth Pid Groups Rmem\n0 9 4711 00000001 0\nrubbish\n0 9 x zz\n")  # some other listener
     put("proc/self/status", "CapEff:\t0000001fffffffff\n")
     os.utime(log, (time.time() - 7200, time.time() - 7200))
     changed = look_around(tmp_path)
     assert (changed.auditd, changed.journal_audit, changed.audit_read) == (False, False, False)
     os.utime(log)
-    assert look_around(tmp_path).auditd  # it is out of sight, but it writes
+    assert look_around(tmp_path).auditd  # it is out of sight of a container, but it writes
+    put("proc/1/comm", "systemd\n")
+    assert not look_around(tmp_path).auditd  # it has just ended
+    put("proc/4711/comm", "systemd-journal\n")
+    assert look_around(tmp_path).journal_audit
 
 
 def test_this_machine_can_be_looked_at() -> None:
