@@ -320,6 +320,8 @@ def place_lines(proposal: Proposal) -> list[str]:
     if proposal.form is Form.EDIT:
         return [f"this is {file} with what it lacks added, and nothing else changed"]
     difference = proposal.proof.difference
+    if proposal.file is not None and not difference:
+        return [f"this is a whole new text for {file}"]
     if proposal.file is not None:
         lines = [f"this is a whole new text for {file}; more (+) and less (-) than the old one permits:"]
     elif difference:

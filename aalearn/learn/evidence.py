@@ -1,7 +1,7 @@
 """Which accesses count, and for which part of the profile; the peers of events folded as the profile will have them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aalearn.learn.containers import inside
 from aalearn.learn.labels import Context, context
@@ -61,12 +61,27 @@ def admitted(name: bytes, accesses: Sequence[Access], options: Options) -> list[
         if event.verdict is Verdict.DENIED:
             counts = options.include_denied
         elif event.verdict is Verdict.AUDIT:
-            counts = event.operation == "exec" and event.get("info") == IX_FALLBACK
+            counts = (event.operation == "exec" and event.get("info") == IX_FALLBACK) or _mapped(event)
         else:
             counts = event.verdict is Verdict.ALLOWED
         if counts and (found := context(name, event.profile)) is not None:
-            items.append(Item(at, access, found))
+            items.append(Item(at, _with_mapping(access), found))
     return items
+
+
+def _mapped(event: Event) -> bool:
+    return event.operation == "file_mmap" and "m" in event.text("requested_mask")
+
+
+def _with_mapping(access: Access) -> Access:
+    """Return the access with what a learning profile let pass: its `/** ix,` allows mapping as code too, so that the
+    record of a library says `requested_mask="rm" denied_mask="r"`. Source: apparmor_parser, "ix implies m".
+    """
+    event = access.event
+    denied = event.text("denied_mask")
+    if not _mapped(event) or "m" in denied:
+        return access
+    return replace(access, event=event.with_(denied_mask=f"m{denied}".encode()))
 
 
 def folded(event: Event, block: str, plan: Plan, name: bytes) -> Event:

@@ -29,9 +29,10 @@ def again(
 ) -> Proposal:
     """Return a whole new text for a profile that exists; the proof shows how it differs from the old one.
 
-    `measured` and errors as in `proposal.whole`.
+    A learning profile is nothing to compare with. `measured` and errors as in `proposal.whole`.
     """
-    return whole(name, accesses, options, judge, file=found.file, previous=found.text, measured=measured)
+    previous = None if found.drafted else found.text
+    return whole(name, accesses, options, judge, file=found.file, previous=previous, measured=measured)
 
 
 def missing(name: bytes, accesses: Sequence[Access], options: Options, judge: Judge, found: Found) -> Proposal:

@@ -13,7 +13,8 @@ from aalearn.model.text import shown
 _LARGEST = 4 << 20  # bytes: no profile file is so large
 _LEFTOVERS = (".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".rpmnew", ".rpmsave", ".orig", ".rej", ".bak", "~")
 # How the comment of a text begins that aalearn wrote as a whole.
-_OURS = ("# Learned by aalearn ", "# Drafted by aalearn to learn from")
+_DRAFTED = "# Drafted by aalearn to learn from"
+_OURS = ("# Learned by aalearn ", _DRAFTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Found:
     def ours(self) -> bool:
         """Whether aalearn wrote the whole file, so that it may be written anew as a whole."""
         return any(line.startswith(_OURS) for line in self.text.splitlines()[:20])
+
+    @property
+    def drafted(self) -> bool:
+        """Whether it is a learning profile, which permits next to nothing and forbids nothing."""
+        return any(line.startswith(_DRAFTED) for line in self.text.splitlines()[:20])
 
     @property
     def attachment(self) -> str | None:

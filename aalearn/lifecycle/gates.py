@@ -114,11 +114,18 @@ def _proof(case: Case) -> Gate:
 
 
 def _convergence(case: Case) -> Gate:
-    """Judge convergence without what waits and what was lost: those are gates of their own."""
-    plain = replace(case.synthesis, review=(), withheld=())
+    """Judge convergence without what waits, was lost (gates of their own) or was refused by a person (settled)."""
+    denied = _denied(case)
+    judged = tuple(one for one in case.synthesis.judged if one.draft.rule.text() not in denied)
+    plain = replace(case.synthesis, review=(), withheld=(), judged=judged)
     found = converge(plain, case.accesses, (), case.now, case.wanted)
     mend = "let it run longer under the learning profile, through start, stop, reload and rotation"
     return Gate("convergence", found.ready, found.sentence, "" if found.ready else mend)
+
+
+def _denied(case: Case) -> frozenset[str]:
+    """Return the rules that a person refused: they stay out, so nothing waits for them."""
+    return frozenset(one.rule for one in case.options.decisions if one.action is Action.DENY)
 
 
 def _loss(case: Case) -> Gate:
@@ -134,7 +141,7 @@ def _loss(case: Case) -> Gate:
 
 
 def _review(case: Case) -> Gate:
-    denied = {one.rule for one in case.options.decisions if one.action is Action.DENY}
+    denied = _denied(case)
     waiting = [
         one
         for one in (*case.synthesis.review, *case.synthesis.withheld)
