@@ -57,9 +57,10 @@ def report(face: Face, done: list[Done], form: str | None, in_place: bool, dry_r
 
 def _printed(face: Face, manifest: Manifest, results: Sequence[Result], number: int) -> str:
     """Return a file's edited text; a Helm template as a patch, what can't be edited by position written anew."""
-    if any(result.document.helm and result.unsafe for result in results):
+    if any(result.unsafe and (result.document.helm or "\t" in result.document.text) for result in results):
         plans = [plan for result in results for plan in result.plans if plan.changes]
-        face.say(f"aalearn: note: {manifest.name}: printed as a patch for kustomize, or for helm's --post-renderer")
+        hint = "a chart's rendered text can be annotated whole: helm's --post-renderer with `aalearn annotate -`"
+        face.say(f"aalearn: note: {manifest.name}: printed as a patch for kustomize; {hint}")
         body = _patches(plans, "kustomize", ())
     else:
         parts = []

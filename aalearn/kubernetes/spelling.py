@@ -195,8 +195,8 @@ class Spelling:
         """Return the offset after the last line of a block scalar that holds text; None where blank lines count."""
         found = _PROPERTIES.match(self._text, node.start) if node.anchor or node.tag else None
         header = _HEADER.match(self._text, found.end() if found else node.start)
-        if header is None or "+" in header.group().split("#")[0]:
-            return None
+        if header is None or re.search(r"[+0-9]", header.group().split("#")[0]):
+            return None  # blank lines count, or the first line does not tell the indentation
         end, indent = header.end(), 0
         for line in re.finditer(r"[^\n]*(?:\n|$)", self._text[header.end() : node.end]):
             content = line.group()

@@ -24,6 +24,8 @@ _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ""})
 _STRING: Final = re.compile(r"[^\d.+\-=<~].*", re.DOTALL)  # whatever begins otherwise may be a number, a time, a merge
 _MERGE: Final = "<<"
+# Tabs between a key and its value and before a comment, which libyaml and kubectl allow and ruamel.yaml does not.
+_TABS: Final = re.compile(r"(?m)(^[ ]*(?:- +)*[^\s#'\"]+:|(?<=\S))([ \t]*\t[ \t]*)(?=\S|\r?$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,13 @@ def parse(text: str, place: Place, *, lenient: bool = False) -> Node | None:
             return _Json(text, place).document()
         except ValueError:
             pass  # YAML in braces, perhaps
-    root = _Yaml(text, place, lenient).document()
+    try:
+        root = _Yaml(text, place, lenient).document()
+    except BadInput:
+        blanks = _TABS.sub(lambda found: found[1] + " " * len(found[2]), text)
+        if blanks == text:
+            raise
+        root = _Yaml(blanks, place, lenient).document()
     if root is not None:
         _count(root, {}, place)
     return root
