@@ -185,7 +185,17 @@ def _loss_lines(losses: Sequence[Loss]) -> list[str]:
         (kind, node, f"{times:,}", f"{amount:,}", day_and_time(last))
         for (node, kind), (times, amount, last) in sorted(sums.items())
     ]
-    return ["", "Records are known to be lost:", table(("HOW", "NODE", "TIMES", "RECORDS", "LAST"), rows, right=(2, 3))]
+    from aalearn.sources.remedies import remedy
+
+    mends = [f"  {shown(kind)}: {remedy(kind)}" for kind in sorted({kind for _, kind in sums})]
+    return [
+        "",
+        "Records are known to be lost:",
+        table(("HOW", "NODE", "TIMES", "RECORDS", "LAST"), rows, right=(2, 3)),
+        "",
+        "How to avoid it:",
+        *mends,
+    ]
 
 
 def _summary(summary: ProfileSummary) -> dict[str, Any]:
@@ -204,12 +214,15 @@ def _summary(summary: ProfileSummary) -> dict[str, Any]:
 
 
 def _loss(loss: Loss) -> dict[str, Any]:
+    from aalearn.sources.remedies import remedy
+
     return {
         "time": moment(loss.time),
         "node": loss.node,
         "kind": loss.kind,
         "amount": loss.amount,
         "source": loss.source,
+        "remedy": remedy(loss.kind),
     }
 
 
