@@ -230,11 +230,17 @@ def _waiting(judged: Iterable[Judged], decided: Plan, *, active: bool) -> tuple[
 
 def _container_notes(accesses: Iterable[Access], options: Options) -> list[Note]:
     """Return what a reader of a container's profile should know of its paths."""
-    renamed = outside(accesses) if options.container else 0
-    if not renamed:
+    if not options.container:
         return []
-    text = f"{renamed} {'event' if renamed == 1 else 'events'} named the container's files by the host's tree of"
-    return [Note(Level.DOUBT, f"{text} layers: their rules name the container's own paths")]
+    text = (
+        "a container's profile has the flags attach_disconnected and mediate_deleted, as runtimes' own profiles have:"
+    )
+    notes = [Note(Level.WEAKENING, f"{text} a file that was opened outside is known by its path in its own mount")]
+    renamed = outside(accesses)
+    if renamed:
+        text = f"{renamed} {'event' if renamed == 1 else 'events'} named the container's files by the host's tree of"
+        notes.append(Note(Level.DOUBT, f"{text} layers: their rules name the container's own paths"))
+    return notes
 
 
 def _own_notes(judged: Sequence[Judged], gathered: Gathered, decided: Plan, options: Options) -> list[Note]:
