@@ -25,6 +25,7 @@ EXAMPLE = (
     "aalearn check-pods --live --namespace prod --node worker-1=worker-1.json"
 )
 _LARGEST = 512 << 20  # bytes of objects
+_SOME = 8  # nodes in a note
 
 
 def command(
@@ -80,6 +81,13 @@ def command(
     report = check(values, known, here, namespace)
     shown_rows = [row for row in report.rows if everything or row.confinement is not None]
     face.emit(_document(report, shown_rows, known), _text(report, shown_rows))
+    if report.unknown:
+        names = ", ".join(shown(name) for name in report.unknown[:_SOME])
+        more = f" and {len(report.unknown) - _SOME:,} more" if len(report.unknown) > _SOME else ""
+        face.say(
+            f"aalearn: note: what {names}{more} loaded is not known: on each, aa-status --json > NODE.json; "
+            "then --node NODE=NODE.json"
+        )
     pods = len({id(row.workload) for row in report.rows})
     face.say(
         f"aalearn: {count(pods, 'Pod or template', 'Pods and templates')}, {count(len(report.rows), 'row')}, "
@@ -189,6 +197,7 @@ def _document(report: Report, rows: Sequence[Row], known: Sequence[Node]) -> dic
     return {
         "schema": 1,
         "nodes": sorted(node.name for node in known),
+        "unknown_nodes": list(report.unknown),
         "containers": [
             {
                 "kind": row.workload.kind.name,

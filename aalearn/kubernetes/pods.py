@@ -45,10 +45,11 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found."""
+    """What was found; `unknown` are the nodes that matter and of which it is not known what they have loaded."""
 
     rows: tuple[Row, ...]
     troubles: tuple[Trouble, ...]
+    unknown: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -80,8 +81,9 @@ def check(
             if namespace is None or workload.namespace in ("", namespace):
                 own = list(_rows(workload, places))
                 rows += own
-                troubles += _troubles(workload, own, places, handlers)
-    return Report(tuple(rows), tuple(troubles))
+                troubles += _troubles(workload, own, handlers)
+    unknown = sorted({row.node for row in rows if row.state == UNKNOWN and row.node})
+    return Report(tuple(rows), tuple(troubles), tuple(unknown))
 
 
 def _flat(values: Iterable[Any]) -> Iterator[dict[str, Any]]:
@@ -129,9 +131,7 @@ def _said_by(workload: Workload, container: Container) -> str:
     return "Pod's field" if from_field(dict_at(workload.pod, "securityContext").get(FIELD)) is not None else "default"
 
 
-def _troubles(
-    workload: Workload, rows: Sequence[Row], places: Sequence[Node], handlers: Mapping[str, str]
-) -> Iterator[Trouble]:
+def _troubles(workload: Workload, rows: Sequence[Row], handlers: Mapping[str, str]) -> Iterator[Trouble]:
     where = text_of(workload.pod.get("nodeName"), "")
     for finding in checks.findings(workload, handlers):
         yield Trouble(
@@ -146,13 +146,6 @@ def _troubles(
     for row in rows:
         if row.state == NOT_LOADED and not {(row.container.name, row.node), ("", row.node)} & told:
             yield _not_loaded(row, bool(where))
-        elif (
-            row.state == UNKNOWN and row.node and places and not {(row.container.name, row.node), ("", row.node)} & told
-        ):
-            name = shown(row.confinement.name if row.confinement else "")
-            text = f"whether {name} is loaded on the node {shown(row.node)} is not known"
-            mend = f"on it: aa-status --json > {shlex.quote(row.node)}.json; then --node {shlex.quote(row.node)}=FILE"
-            yield Trouble(Level.WARNING, "unknown", workload, row.container.name, row.node, text, shown(mend))
 
 
 _MENDS: Final = {

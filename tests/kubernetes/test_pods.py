@@ -20,6 +20,7 @@ LOCAL = {"appArmorProfile": {"type": "Localhost", "localhostProfile": "web"}}
 REPORT = {
     "schema": int,
     "nodes": [str],
+    "unknown_nodes": [str],
     "containers": [
         {"kind": str, "namespace": str, "name": str, "container": str, "node": str, "said_by": str, "state": str}
     ],
@@ -274,7 +275,6 @@ def test_as_a_person_types_it(aalearn: Face, tmp_path: Path) -> None:
     assert [(one["level"], one["code"]) for one in document["findings"]] == [
         ("error", "not-loaded"),
         ("error", "not-loaded"),
-        ("warning", "unknown"),
         ("error", "not-loaded"),
     ]
     done = aalearn("check-pods", "--from", file, "--node", f"n1={loaded}")
@@ -282,6 +282,8 @@ def test_as_a_person_types_it(aalearn: Face, tmp_path: Path) -> None:
     assert "prod       web" in done.out
     assert "  do: on n1: aalearn promote web" in done.out
     assert "4 Pods and templates" in done.err
+    assert document["unknown_nodes"] == ["n2"]
+    assert "what n2 loaded is not known" in done.err
     loaded.write_text("web (enforce)\n")
     file.write_text(yaml.safe_dump_all([pod("a"), pod("c", runtimeClassName="untrusted")]))
     classes = tmp_path / "classes.yaml"
