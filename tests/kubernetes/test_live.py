@@ -1,6 +1,7 @@
 """`annotate --live` against an API server of ours over real HTTP: rollout, failure, undo, conflicts, missing rights."""
 
 import copy
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from aalearn.kubernetes.rollout import progress
 from tests.cli.conftest import Done, Face
 from tests.cli.conftest import aalearn as aalearn  # the fixture
+from tests.conftest import require
 from tests.kubernetes.apiserver import CRASHES, ROLE, Stub, serving
 
 KEY = "container.apparmor.security.beta.kubernetes.io/"
@@ -48,7 +50,7 @@ class Bench:
 
 @pytest.fixture
 def bench(aalearn: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    pytest.importorskip("lightkube")
+    require("lightkube", importlib.util.find_spec("lightkube"))
     monkeypatch.setattr("aalearn.kubernetes.live._PAUSE", 0.01)
     stub = Stub()
     stub.add("deployments", workload())
