@@ -268,9 +268,10 @@ class Tail:
             final = self._ended(file, data)
             if chunks := self._cut(file, data, final=final):
                 return chunks
-            if not final:
+            if not final and not self._back(file):
                 break
-            self._next(file)
+            if final:
+                self._next(file)
         return self._told(b"")
 
     def _current(self) -> Followed | None:
@@ -312,12 +313,18 @@ class Tail:
         file.first = first_line(data)
         return data
 
+    def _back(self, file: Followed) -> bool:
+        """Go back to the file before if it has grown after all: somebody else still writes to it. True if so."""
+        previous = self._previous
+        if previous is None or previous.packed or not previous.left():
+            return False
+        self._waiting.insert(0, file)
+        self._file, self._previous = previous, None
+        return True
+
     def _late(self, data: bytes) -> bool:
         """Before a loss is told: has the file before grown meanwhile? Then it is read on first. True if so."""
-        previous, file = self._previous, self._file
-        if previous is not None and file is not None and not previous.packed and previous.left():
-            self._waiting.insert(0, file)
-            self._file, self._previous = previous, None
+        if self._file is not None and self._back(self._file):
             return True
         serial, moment = stamp_of(data[: data.find(b"\n") + 1] or data)
         last, when = self._last

@@ -309,6 +309,25 @@ def test_a_writer_that_is_late(rotated: Rotated) -> None:
         assert len(follower.read()) == 1
 
 
+def test_a_second_writer_that_keeps_the_old_file(rotated: Rotated) -> None:
+    with rotated.path.open("ab") as out:
+        out.write(log(1))
+        out.flush()
+        follower = Follower(rotated.path)
+        follower.read()
+        rotated.rename()
+        rotated.path.write_bytes(log(2))
+        follower.read()
+        out.write(log(3))
+        out.flush()
+        follower.read()
+        with rotated.path.open("ab") as new:
+            new.write(log(4))
+    follower.read()
+    assert follower.lines == log(1, 2, 3, 4).splitlines()
+    assert follower.again().read() == []
+
+
 def test_a_huge_line_is_passed_over(rotated: Rotated) -> None:
     with rotated.path.open("wb") as out:
         out.write(log(1) + record(2))
