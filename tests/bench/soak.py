@@ -105,6 +105,7 @@ def soak(folder: Path, lines: int, rate: float) -> int:
     log, store, metrics = Log(folder / "audit.log"), folder / "store.db", folder / "metrics/aalearn.prom"
     config = folder / "config.toml"
     config.write_text("[metrics]\nseconds = 1\n")
+    Store.open(f"sqlite:///{store}").close()  # to make a new one takes 9 MiB once, which a later start does not
     command = [sys.executable, "-m", "aalearn", "--config", str(config), "--db", f"sqlite:///{store}", "run"]
     service = subprocess.Popen([*command, "--source", str(log.path)])
     begun = told = monotonic()
