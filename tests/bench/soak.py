@@ -6,6 +6,7 @@ store holds must be what was written. Printed: records a second, memory over tim
 """
 
 import argparse
+import atexit
 import random
 import re
 import signal
@@ -101,13 +102,15 @@ class Log:
 
 
 def soak(folder: Path, lines: int, rate: float) -> int:
-    """Run it; 1 if something was lost or doubled."""
+    """Run it; 1 if something was lost or doubled. The service ends with us, however we end."""
     log, store, metrics = Log(folder / "audit.log"), folder / "store.db", folder / "metrics/aalearn.prom"
     config = folder / "config.toml"
     config.write_text("[metrics]\nseconds = 1\n")
     Store.open(f"sqlite:///{store}").close()  # to make a new one takes 9 MiB once, which a later start does not
     command = [sys.executable, "-m", "aalearn", "--config", str(config), "--db", f"sqlite:///{store}", "run"]
     service = subprocess.Popen([*command, "--source", str(log.path)])
+    atexit.register(service.kill)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     begun = told = monotonic()
     written = 0
     print(
