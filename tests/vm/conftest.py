@@ -12,7 +12,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let xdist (`--dist loadgroup`) give all tests of one boot to one worker: a module's, for each of its kernels."""
+    """Let xdist (`--dist loadgroup`) give all tests of one boot to one worker: a module's, for each of its kernels.
+
+    They are the longest, so that workers begin with them and share the many short ones at the end.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.path.is_relative_to(HERE))
     for item in items:
         if item.path.is_relative_to(HERE):
             call = getattr(item, "callspec", None)
