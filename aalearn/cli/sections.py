@@ -49,7 +49,7 @@ class Run(Section):
         description="What was counted is written at least this often, in seconds. A crash reads so much again.",
     )
     queue_mib: int = Field(
-        default=8,
+        default=4,
         ge=1,
         le=4096,
         description="So many MiB of records may wait between the sources and the store; then the sources wait, and "

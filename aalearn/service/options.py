@@ -23,7 +23,7 @@ class ServiceOptions:
     node: str
     sources: tuple[str, ...] = ("auto",)
     commit_seconds: float = 1.0
-    queue_bytes: int = 8 * MIB
+    queue_bytes: int = 4 * MIB
     textfile: Path | None = None
     metrics_seconds: float = 15.0
     listen: str = ""

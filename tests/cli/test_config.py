@@ -38,7 +38,7 @@ def test_sections_are_read(file: Path) -> None:
     assert settings.run.sources == ("journal", "/var/log/audit/audit.log")
     assert settings.retention.store_mib == 64
     assert settings.promotion.revert_to == "previous"
-    assert settings.run.queue_mib == 8
+    assert settings.run.queue_mib == 4
 
 
 def test_show_says_where_each_value_comes_from(aalearn: Face, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_show_says_where_each_value_comes_from(aalearn: Face, file: Path, monkey
     assert rows["run.commit_seconds"] == (2.5, "AALEARN_RUN__COMMIT_SECONDS")
     assert rows["run.sources"][1] == f"{file}:4"
     assert rows["retention.store_mib"] == (64, f"{file}:10")
-    assert rows["run.queue_mib"] == (8, "default")
+    assert rows["run.queue_mib"] == (4, "default")
 
 
 def test_what_show_prints_can_be_saved(aalearn: Face, file: Path, tmp_path: Path) -> None:
