@@ -110,10 +110,17 @@ def global_options(
     context.obj = Face(db=db, config=config, form=output, quiet=quiet, verbose=verbose)
 
 
+class _Talk(logging.Formatter):
+    """One line of talk: a note, or an error (a profile that was taken back, for instance)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"aalearn: {'error' if record.levelno >= logging.ERROR else 'note'}: {record.getMessage()}"
+
+
 def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     """Let what the layers below log (a cache that can't be used, for instance) be talk like any other."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("aalearn: note: %(message)s"))
+    handler.setFormatter(_Talk())
     logger = logging.getLogger("aalearn")
     logger.handlers[:] = [handler]
     logger.propagate = False
