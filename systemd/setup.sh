@@ -56,6 +56,16 @@ try() {
   "$@" || { printf 'setup.sh: this failed: %s\n' "$*" >&2; failed=yes; }
 }
 
+# What root's commands made before there was a service becomes the service's: the store, not the backups. Only where the
+# folder is still root's, so that nobody else can have put a link there.
+adopt() {
+  state=/var/lib/aalearn
+  if [ ! -d "$state" ] || [ -h "$state" ] || [ "$(stat -c %u "$state")" != 0 ]; then return; fi
+  for made in "$state"/aalearn.db* "$state"/metrics; do
+    if [ -e "$made" ]; then try chown -R -h aalearn:aalearn "$made"; fi
+  done
+}
+
 apparmor_on() { [ -e /sys/kernel/security/apparmor/profiles ] && command -v apparmor_parser >/dev/null; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 
@@ -71,6 +81,7 @@ place() {
   done
   [ -z "$dest" ] || return 0
   try systemd-sysusers "$prefix/lib/sysusers.d/aalearn.conf"
+  adopt
   try systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/aalearn.conf"
   if apparmor_on; then try apparmor_parser --replace --write-cache /etc/apparmor.d/aalearn; fi
   if systemd_runs; then try systemctl daemon-reload; fi
