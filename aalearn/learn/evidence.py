@@ -1,5 +1,6 @@
 """Which accesses count, and for which part of the profile; the peers of events folded as the profile will have them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -69,17 +70,25 @@ def admitted(name: bytes, accesses: Sequence[Access], options: Options) -> list[
     return items
 
 
+# A library by its name. The loader itself (ld-linux-x86-64.so.2) is mapped by the kernel, which asks for no m.
+_LIBRARY = re.compile(rb"/(?!ld[-.])[^/]*\.so(?:\.[0-9.]+)?\Z")
+
+
 def _mapped(event: Event) -> bool:
     return event.operation == "file_mmap" and "m" in event.text("requested_mask")
 
 
 def _with_mapping(access: Access) -> Access:
-    """Return the access with what a learning profile let pass: its `/** ix,` allows mapping as code too, so that the
-    record of a library says `requested_mask="rm" denied_mask="r"`. Source: apparmor_parser, "ix implies m".
+    """Return the access with what a learning profile let pass: its `/** ix,` allows mapping as code too.
+
+    Of the loader's mappings of a library only the one that lacks `r` is logged then (tried on 6.12: `requested_mask="r"
+    denied_mask="r"` and nothing more), so a library that is mapped counts as mapped for execution. Source of the
+    implied m: apparmor_parser, "ix implies m".
     """
     event = access.event
     denied = event.text("denied_mask")
-    if not _mapped(event) or "m" in denied:
+    library = event.operation == "file_mmap" and _LIBRARY.search(event.get("name") or b"") is not None
+    if "m" in denied or not (library or _mapped(event)):
         return access
     return replace(access, event=event.with_(denied_mask=f"m{denied}".encode()))
 

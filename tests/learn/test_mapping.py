@@ -23,6 +23,7 @@ def learned(verdict: Verdict, operation: str, requested: str, denied: str | None
         (Verdict.ALLOWED, "file_mmap", "rm", "r", ["/usr/lib/libx.so rm,"]),
         (Verdict.ALLOWED, "file_mmap", "rm", "rm", ["/usr/lib/libx.so rm,"]),
         (Verdict.ALLOWED, "file_mmap", "m", "m", ["/usr/lib/libx.so m,"]),
+        (Verdict.ALLOWED, "file_mmap", "r", "r", ["/usr/lib/libx.so rm,"]),
         (Verdict.AUDIT, "file_mmap", "m", None, ["/usr/lib/libx.so m,"]),
         (Verdict.AUDIT, "file_mmap", "r", None, []),
         (Verdict.AUDIT, "open", "rm", None, []),
