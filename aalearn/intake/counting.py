@@ -8,7 +8,7 @@ from time import time as clock
 
 from aalearn.grammar.lines import COMPANION, OTHER, Aside, Entry, Lines
 from aalearn.intake.moments import audit_time, bsd_time
-from aalearn.intake.runs import Origins, Run, Runs
+from aalearn.intake.runs import MOST_RUNS, Origins, Run, Runs
 from aalearn.intake.seen import Seen, hand_over
 from aalearn.model.event import Verdict
 from aalearn.sources import Chunk
@@ -40,13 +40,14 @@ class Node:
         batch: Batch,
         totals: "Counter[str]",
         origins: Origins | None = None,
+        most_runs: int = MOST_RUNS,
     ) -> None:
         self.name = name
         self.totals = totals
         self._lines = lines
         self._ledger = ledger
         self._batch = batch
-        self._runs = Runs(name, origins)
+        self._runs = Runs(name, origins, most_runs)
         self._clocks: dict[bytes, int] = {}
         self._touched: list[tuple[Entry, Seen]] = []  # what was seen since the last commit
         self._bases: dict[bytes, bytes] = {}

@@ -189,7 +189,7 @@ class Intake:
             self._names.add(name)
             origins = self._origins if name == self._options.node else None  # pids of others say nothing here
             ledger = self._store.ledger(name)
-            node = Node(name, self._lines, ledger, self._batch, self._totals, origins)
+            node = Node(name, self._lines, ledger, self._batch, self._totals, origins, self._limits.runs)
         self._nodes[name] = node  # the last of all now
         self._last = name
         return node

@@ -16,7 +16,7 @@ from typing import Protocol
 from aalearn.grammar.lines import Companion
 from aalearn.store.batch import RUN_GAP_MS, RunKey
 
-_MOST_RUNS = 20_000  # runs remembered at once on one node
+MOST_RUNS = 20_000  # runs remembered at once on one node
 _MOST_WAITING = 1_000  # processes whose parents are not known yet
 _PATIENCE = 4_000  # companions looked at without finding the one that is awaited
 _BOOT_MS = 2_000  # a machine does not boot faster
@@ -71,12 +71,13 @@ class Runs:
     """The runs of one node. `current` gives the run that each pid was last seen in, for the quick way."""
 
     __slots__ = (
-        "_children", "_freshened", "_looked", "_node", "_origins", "_orphans", "_runs",
+        "_children", "_freshened", "_looked", "_most", "_node", "_origins", "_orphans", "_runs",
         "awaiting", "booted", "current", "high", "high_time",
     )  # fmt: skip
 
-    def __init__(self, node: str, origins: Origins | None = None) -> None:
+    def __init__(self, node: str, origins: Origins | None = None, most: int = MOST_RUNS) -> None:
         self._node = node
+        self._most = most
         self._origins = origins
         self._runs: dict[tuple[bytes, int], Run] = {}
         self._children: dict[tuple[bytes, int], list[Run]] = {}
@@ -94,7 +95,7 @@ class Runs:
         run = self._runs.get(key)
         fresh = max(self.booted, self._freshened.get(base, 0))
         if run is None or not run.near(time) or (run.start < fresh <= time):
-            if len(self._runs) >= _MOST_RUNS:
+            if len(self._runs) >= self._most:
                 self._forget()
             run = self._runs[key] = Run(self._node, base, pid, time, program, 0 < fresh <= time)
             if self._origins is not None:

@@ -24,7 +24,8 @@ class Options:
 class Limits:
     """When a batch is full: about so many rows to write, bytes of different records (in memory about eight times that)
     or lines read. What is remembered: `cache` understood records (twice as many at most, about 1.5 KB each), `marks` of
-    counted events (about 80 bytes each; None: as the ledger itself thinks right) and what belongs to `nodes` nodes.
+    counted events (about 80 bytes each; None: as the ledger itself thinks right) what belongs to `nodes`
+    nodes, and on each `runs` runs (about 700 bytes each).
     """
 
     rows: int
@@ -33,6 +34,7 @@ class Limits:
     cache: int = 12_000
     marks: int | None = None
     nodes: int = 1_000
+    runs: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)

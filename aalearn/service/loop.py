@@ -37,7 +37,7 @@ Chosen = tuple[Sequence[LiveSource], Sequence[str]]
 """The sources to read, and what to say of the choice."""
 Choose = Callable[[ServiceOptions], Chosen]
 
-LIMITS: Final = Limits(rows=3_000, size=1 << 20, lines=50_000, cache=3_000, marks=16_000, nodes=32)
+LIMITS: Final = Limits(rows=3_000, size=1 << 20, lines=50_000, cache=3_000, marks=16_000, nodes=32, runs=3_000)
 """Small batches and caches: the service must stay under 100 MiB."""
 DRAIN_S: Final = 2.5
 """After a signal to end: how long what was read already is still counted (seconds)…"""

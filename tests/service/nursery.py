@@ -14,6 +14,7 @@ from time import monotonic, sleep
 import aalearn.service.loop as loop
 import aalearn.store.store  # noqa: F401 - imported before the forks, so that these begin at once
 from aalearn.intake import Limits, Options, engine, ingest
+from aalearn.model.errors import StoreError
 from aalearn.service import ServiceOptions, run
 from aalearn.sources.tail import Tail
 from aalearn.store import Store
@@ -56,8 +57,11 @@ def work(what: str, url: str, log: Path) -> int:
 
 def settled(url: str, number: int) -> bool:
     """Are so many events in the store?"""
-    with Store.open(url, readonly=True) as store:
-        return store.counters().get("events", 0) >= number
+    try:
+        with Store.open(url, readonly=True) as store:
+            return store.counters().get("events", 0) >= number
+    except StoreError:  # not made yet
+        return False
 
 
 def answer(what: str, store: Path, log: Path, seconds: float, lines: int) -> int:

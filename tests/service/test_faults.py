@@ -11,12 +11,13 @@ from time import monotonic
 
 import pytest
 
+from aalearn.model.errors import StoreError
 from aalearn.store import Store
 from tests.conftest import ROOT, require
 from tests.service.conftest import Bench
 
 KILLS = 200
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 
 class Nursery:
@@ -51,7 +52,18 @@ def nursery() -> Iterator[Nursery]:
 
 
 def state(path: Path) -> tuple[int, int, int]:
-    """Events by the counter, by the accesses' counts, and accesses."""
+    """Events by the counter, by the accesses' counts, and accesses. Nothing where the store was not made yet."""
+    if not path.exists() or not path.stat().st_size:
+        return 0, 0, 0
+    try:
+        return known(path)
+    except StoreError as error:
+        assert "is empty" in str(error)  # killed before the schema was made
+        return 0, 0, 0
+
+
+def known(path: Path) -> tuple[int, int, int]:
+    """The same of a store that is there."""
     with Store.open(f"sqlite:///{path}", readonly=True) as store:
         accesses = [access for profile in store.profiles() for access in store.accesses(profile.name)]
         return store.counters().get("events", 0), sum(access.count for access in accesses), len(accesses)
@@ -67,14 +79,18 @@ def test_kill_9_while_following(nursery: Nursery, tmp_path: Path) -> None:
     log.touch()
     draw = random.Random(os.getpid())
     begun = monotonic()
-    killed = kills = written = moved = before = 0
+    assert nursery.run("run", store, log, -1.0, 200) == 0
+    usual = min(0.4, max(0.1, (monotonic() - begun - 0.6) / 4))  # on a busy machine all takes longer
+    begun = monotonic()
+    killed = kills = moved = before = 0
+    written = 200
     while kills < KILLS * 3 // 4 and monotonic() - begun < PATIENCE_S:
         lines = draw.choice((0, 300, 1500))
-        killed += nursery.run("run", store, log, draw.expovariate(1 / 0.15), lines) == -9
+        killed += nursery.run("run", store, log, draw.expovariate(1 / usual), lines) == -9
         kills += 1
         written += lines
         if kills % 10 == 0:
-            now = state(store)[0] if store.exists() and store.stat().st_size else 0
+            now = state(store)[0]
             moved += now > before
             before = now
         if kills % 25 == 0:
@@ -86,8 +102,8 @@ def test_kill_9_while_following(nursery: Nursery, tmp_path: Path) -> None:
     assert (events, counted) == (written, written)
     assert accesses == 97
     assert killed >= kills * 2 // 3
-    assert kills >= 100
-    assert moved >= 5
+    assert kills >= 50
+    assert moved >= 3
 
 
 @pytest.mark.slow
@@ -97,15 +113,20 @@ def test_kill_9_while_ingesting(nursery: Nursery, tmp_path: Path) -> None:
     lines = 6_000
     nursery.run("write", tmp_path / "none", log, -1.0, lines)
     draw = random.Random(os.getpid())
-    killed = partly = 0
-    for round_ in range(10):
-        store = tmp_path / f"store-{round_}.db"
+    begun = monotonic()
+    assert nursery.run("ingest", tmp_path / "whole.db", log, -1.0) == 0
+    whole = monotonic() - begun
+    killed = partly = rounds = 0
+    begun = monotonic()
+    while killed < KILLS // 4 and monotonic() - begun < PATIENCE_S:
+        store = tmp_path / f"store-{rounds}.db"
+        rounds += 1
         for _ in range(KILLS // 40):
-            killed += nursery.run("ingest", store, log, draw.uniform(0.0, 0.25)) == -9
-        partly += 0 < (state(store)[0] if store.exists() and store.stat().st_size else 0) < lines
+            killed += nursery.run("ingest", store, log, draw.uniform(0.0, 0.8 * whole)) == -9
+        partly += 0 < state(store)[0] < lines
         assert nursery.run("ingest", store, log, -1.0) == 0
         assert state(store)[:2] == (lines, lines)
-    assert killed >= KILLS // 10
+    assert killed >= 8
     assert partly >= 1
 
 

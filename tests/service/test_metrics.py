@@ -153,7 +153,7 @@ def test_the_file_is_replaced_at_once(metrics: Metrics, tmp_path: Path) -> None:
     metrics.write(path)
     assert path.stat().st_ino != before
     assert [one.name for one in path.parent.iterdir()] == ["aalearn.prom"]
-    with pytest.raises(OSError, match="File exists|Not a directory"):
+    with pytest.raises(OSError, match=r"File exists|Not a directory"):
         metrics.write(path / "x")
 
 
