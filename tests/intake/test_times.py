@@ -20,7 +20,7 @@ def only(store: Store) -> Access:
     return access
 
 
-@pytest.mark.parametrize("spoiled", [FUTURE, 9_999_999_999_999, 0])
+@pytest.mark.parametrize("spoiled", [FUTURE, 9_999_999_999_999, 0], ids=["in two days", "year 2286", "none"])
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_time_that_can_not_be_is_ignored(
     tmp_path: Path, store: Store, into: Ingest, spoiled: int, apart: bool
