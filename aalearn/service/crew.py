@@ -36,13 +36,13 @@ class Crew:
         return Reader(source, position, self._queue, self._say, once=self._once)
 
     def start(self, patience: float) -> bool:
-        """Begin with all; wait until each has tried, at most `patience` seconds. True if at least one is read."""
+        """Begin with all; wait until each has tried, at most `patience` seconds. True if at least one was opened."""
         for reader in self.readers:
             reader.start()
         end = monotonic() + patience
         for reader in self.readers:
             reader.tried.wait(max(0.0, end - monotonic()))
-        return any(reader.up or (reader.ended.is_set() and not reader.trouble) for reader in self.readers)
+        return any(reader.opened for reader in self.readers)
 
     def stop(self) -> None:
         """Let all end; what they have read already still comes."""

@@ -22,15 +22,15 @@ Say = Callable[[str], None]
 class Reader:
     """Reads one source in a thread of its own until `stop`.
 
-    `position` is where it was read to, as far as the queue has it. `up` is True while the source is open, `failures`
-    the number of times that it could not be opened or broke since it last gave something (and `restarts` of all times);
-    `ended` is set when nothing more will come (`once`, or after `stop`).
+    `position` is where it was read to, as far as the queue has it. `up` is True while the source is open, `opened` once
+    it was; `failures` is how often it could not be opened or broke since it last gave something (`restarts`: of all
+    times); `ended` is set when nothing more will come (`once`, or after `stop`).
     """
 
     def __init__(self, source: LiveSource, position: str | None, queue: ByteQueue, say: Say, *, once: bool) -> None:
         self.name = source.name
         self.position = position
-        self.up = False
+        self.up = self.opened = False
         self.failures = self.restarts = 0
         self.trouble = ""
         self.bytes = 0
@@ -95,7 +95,7 @@ class Reader:
         self.ended.set()
 
     def _opened(self) -> None:
-        self.up = True
+        self.up = self.opened = True
         self.beat = monotonic()
         if self.failures:
             self._say(f"{shown(self.name)} is read again")

@@ -21,7 +21,7 @@ class Place:
 
 def test_many_nodes_in_little_memory(tmp_path: Path) -> None:
     """Nodes that leave memory are counted on as if they had stayed, duplicates too."""
-    lines = [b"node=web-%d " % (number % 7) + record(1000 + number // 7) for number in range(70)]
+    lines = [b"node=web-%d " % (number % 7) + record(1000 + number // 7) for number in range(28)]
     found = []
     for name, nodes in (("few", 2), ("all", 1000)):
         with Store.open(f"sqlite:///{tmp_path / name}.db") as store:
@@ -31,7 +31,7 @@ def test_many_nodes_in_little_memory(tmp_path: Path) -> None:
                     intake.take(Chunk(data, "a.log", True, node, "0"))
                 intake.commit()
             found.append(state(store))
-    assert found[0]["counters"] == found[1]["counters"] == {"events": 70, "kind file": 70, "verdict ALLOWED": 70}
+    assert found[0]["counters"] == found[1]["counters"] == {"events": 28, "kind file": 28, "verdict ALLOWED": 28}
     assert found[0]["profiles"][0].nodes == found[1]["profiles"][0].nodes
 
 
