@@ -10,7 +10,7 @@ Installs the units of aalearn (aalearn.service, aalearn-apply.socket), its user 
 started. A file that is there and differs is kept with a ~ behind its name.
 
   --dry-run   only say what would be done
-  --remove    stop the units and take away what was installed; the store, the backups and the user stay
+  --remove    stop the units and take away what was installed; the store, the records of what was applied and the user stay
 
 Environment: PREFIX (default /usr/local), and DESTDIR for packagers: only files are copied then.
 
@@ -56,11 +56,15 @@ try() {
   "$@" || { printf 'setup.sh: this failed: %s\n' "$*" >&2; failed=yes; }
 }
 
-# What root's commands made before there was a service becomes the service's: the store, not the backups. Only where the
-# folder is still root's, so that nobody else can have put a link there.
+# What root's commands made before there was a service becomes the service's: the store. The records of what was applied, which
+# stood beside it once, get a folder of root's own. Only where the folder is still root's, so that nobody else can have put
+# anything there.
 adopt() {
-  state=/var/lib/aalearn
+  state=/var/lib/aalearn records=/var/lib/aalearn-apply
   if [ ! -d "$state" ] || [ -h "$state" ] || [ "$(stat -c %u "$state")" != 0 ]; then return; fi
+  if [ -d "$state/backups" ] && [ ! -h "$state/backups" ] && [ "$(stat -c %u "$state/backups")" = 0 ] && [ ! -e "$records" ]; then
+    try mv -T "$state/backups" "$records"
+  fi
   for made in "$state"/aalearn.db* "$state"/metrics; do
     if [ -e "$made" ]; then try chown -R -h aalearn:aalearn "$made"; fi
   done
@@ -98,7 +102,7 @@ take_away() {
     if [ -e "$dest$target" ]; then do_it rm -f "$dest$target"; fi
   done
   if [ -z "$dest" ] && systemd_runs; then try systemctl daemon-reload; fi
-  printf 'setup.sh: /var/lib/aalearn, /etc/aalearn and the user aalearn stay\n' >&2
+  printf 'setup.sh: /var/lib/aalearn, /var/lib/aalearn-apply, /etc/aalearn and the user aalearn stay\n' >&2
 }
 
 if [ -z "$dry$dest" ] && [ "$(id -u)" != 0 ]; then

@@ -16,6 +16,15 @@ def machine(face: Face) -> Machine:
     return Machine.real(profiles=face.settings.base, parser=face.settings.parser)
 
 
+def records_moved(face: Face, there: Machine) -> None:
+    """Move root's records from where an older aalearn kept them, and say so. Only for root."""
+    from aalearn.lifecycle.node.machine import BACKUPS, OLD_BACKUPS
+    from aalearn.lifecycle.node.moving import moved
+
+    if there.backups == BACKUPS and (note := moved(OLD_BACKUPS, BACKUPS)):
+        face.say(f"aalearn: note: {note}")
+
+
 SYSTEM_FILE = "/etc/aalearn/config.toml"  # as `settings.SYSTEM_FILE`; a test holds them together
 
 

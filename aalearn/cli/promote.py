@@ -67,6 +67,7 @@ def command(
     machine = onnode.machine(face)
     if not dry_run:
         machine.kernel.ready()
+        onnode.records_moved(face, machine)
     promotion = _prepare(face, machine, profile, wishes)
     left: tuple[Task, ...] = tuple(promotion.astray)
     refused = [gate for gate in promotion.gates if gate.refuses]

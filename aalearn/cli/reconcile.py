@@ -45,6 +45,8 @@ def command(
     machine = onnode.machine(face)
     wanted = profile.encode("utf-8", "surrogateescape") if profile is not None else None
     mended: list[str] = []
+    machine.kernel.ready()
+    onnode.records_moved(face, machine)
     there = observing.look(machine)
     intents = [one for one in there.intents if wanted is None or one.name == wanted]
     if fix and not dry_run and intents:

@@ -227,10 +227,11 @@ def test_it_goes_away_again_and_leaves_what_it_learned(guest: Guest) -> None:
     assert guest.bed.run("ls /etc/apparmor.d/aalearn /run/aalearn/apply.sock").code != 0
     guest.bed.check("test -s /var/lib/aalearn/aalearn.db && id aalearn")
     # Who began with sudo and the commands installs the service afterwards: it goes on with their store.
-    guest.bed.check(f"rm -r /var/lib/aalearn && aalearn --quiet ingest --trusted {AUDIT}", 300)
+    guest.bed.check(f"rm -r /var/lib/aalearn /var/lib/aalearn-apply && aalearn --quiet ingest --trusted {AUDIT}", 300)
     guest.bed.check("mkdir -m 700 /var/lib/aalearn/backups")
     guest.bed.check(setup)
-    owners = guest.bed.check("cd /var/lib/aalearn && stat -c %U . aalearn.db backups").split()
+    owners = guest.bed.check("cd /var/lib/aalearn && stat -c %U . aalearn.db ../aalearn-apply").split()
     assert owners == ["aalearn", "aalearn", "root"]
     guest.bed.check("systemctl start aalearn-apply.socket aalearn", 300)
-    assert guest.bed.check("stat -c '%U %a' /var/lib/aalearn/backups").strip() == "root 700"
+    assert guest.bed.check("stat -c '%U %G %a' /var/lib/aalearn-apply").strip() == "root root 700"
+    assert guest.bed.run("ls -d /var/lib/aalearn/backups").code != 0

@@ -23,25 +23,29 @@ _NEW: Final = ".aalearn-new."  # how a file begins that is being written; apparm
 
 @dataclass(slots=True)
 class Folder:
-    """A folder held open by its descriptor. Use as a context manager."""
+    """A folder held open by its descriptor. Use as a context manager. Of a private one each file must be this user's."""
 
     path: Path
     fd: int
+    private: bool = False
 
     @classmethod
     def open(cls, path: Path, *, private: bool = False, make: bool = False) -> Self:
         """Open a folder that only this user or root may write in.
 
-        `private`: it must be this user's own and closed to all others. `make`: it is made (0700 where private) when it
-        is missing. Raises UsageError where it is missing, no folder, or open to others.
+        `private`: it must be this user's own and closed to all others, and nobody but root and this user may exchange
+        any folder on the way to it, which is gone without links. `make`: it is made (0700 where private) when it is
+        missing. Raises UsageError where it is missing, no folder, or open to others.
         """
+        if private:
+            return cls(path, _walked(path, make=make), private=True)
         try:
             if make:
-                path.mkdir(mode=0o700 if private else 0o755, parents=True, exist_ok=True)
-            fd = os.open(path, _FOLDER | (os.O_NOFOLLOW if private else 0))
+                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fd = os.open(path, _FOLDER)
         except OSError as error:
             raise UsageError(f"can't open the folder {shown(str(path))}: {error.strerror}") from None
-        return cls(path, _checked(fd, path, private=private))
+        return cls(path, _checked(fd, path, private=False))
 
     def inside(self, name: str, *, make: bool = False) -> "Folder":
         """Open a folder of this one, never through a symbolic link. Raises as `open` does."""
@@ -161,6 +165,8 @@ class Folder:
             raise UsageError(f"{shown(str(self.path / name))} is a symbolic link: it is neither followed nor replaced")
         if not stat.S_ISREG(about.st_mode):
             raise UsageError(f"{shown(str(self.path / name))} is no plain file")
+        if self.private and (about.st_uid != os.geteuid() or about.st_mode & 0o022):
+            raise UsageError(f"{shown(str(self.path / name))} must be owned and writable by uid {os.geteuid()} alone")
 
     def _unfit(self, name: str, error: OSError) -> UsageError:
         with contextlib.suppress(OSError):
@@ -193,11 +199,34 @@ def _present(fd: int, attribute: str) -> Iterator[bytes]:
         yield os.getxattr(fd, attribute)
 
 
+def _walked(path: Path, *, make: bool) -> int:
+    """Return the descriptor of a private folder, gone to from / one folder at a time, each of them checked."""
+    fd, there = _checked(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), Path("/"), private=False), Path("/")
+    parts = path.absolute().parts[1:]
+    for at, name in enumerate(parts):
+        there, last = there / name, at == len(parts) - 1
+        try:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700 if last else 0o755, dir_fd=fd)
+            inner = os.open(name, (_FOLDER if last else os.O_PATH | _FOLDER) | os.O_NOFOLLOW, dir_fd=fd)
+        except OSError as error:
+            raise UsageError(f"can't open the folder {shown(str(there))}: {error.strerror}") from None
+        finally:
+            os.close(fd)
+        fd = _checked(inner, there, private=last)
+    return fd
+
+
 def _checked(fd: int, path: Path, *, private: bool) -> int:
-    """Return the descriptor of a folder in which nobody else can change anything; close it and refuse another."""
+    """Return the descriptor of a folder in which nobody else can change anything; close it and refuse another.
+
+    In a folder like /tmp (root's, sticky) others can make what is missing, and change nothing that is there.
+    """
     about = os.fstat(fd)
     own = about.st_uid == os.geteuid()
-    fit = own and not about.st_mode & 0o077 if private else (own or about.st_uid == 0) and not about.st_mode & 0o022
+    open_to_others = about.st_mode & 0o022 and not (about.st_uid == 0 and about.st_mode & stat.S_ISVTX)
+    fit = own and not about.st_mode & 0o077 if private else (own or about.st_uid == 0) and not open_to_others
     if not fit:
         os.close(fd)
         wanted = (

@@ -11,7 +11,8 @@ from aalearn.policy.compiler import Parser
 from aalearn.policy.features import BASE
 from aalearn.policy.loaded import NODE, Loaded
 
-BACKUPS: Final = Path("/var/lib/aalearn/backups")
+BACKUPS: Final = Path("/var/lib/aalearn-apply")  # root's alone at every level, so not below the service's own folder
+OLD_BACKUPS: Final = Path("/var/lib/aalearn/backups")  # where they were first: the service could plant some there
 PROC: Final = Path("/proc")
 
 
