@@ -23,7 +23,7 @@ _NEW: Final = ".aalearn-new."  # how a file begins that is being written; apparm
 
 @dataclass(slots=True)
 class Folder:
-    """A folder held open by its descriptor. Use as a context manager. Of a private one each file must be this user's."""
+    """A folder held open by its descriptor. Use as a context manager. Each file of a private one must be the user's."""
 
     path: Path
     fd: int

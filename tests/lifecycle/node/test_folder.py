@@ -22,7 +22,7 @@ def test_a_level_that_is_another_s_is_refused(tmp_path: Path, level: str) -> Non
     place = tmp_path / "state/records"
     place.mkdir(parents=True, mode=0o700)
     os.chown(tmp_path / level, NOBODY, NOBODY)
-    with pytest.raises(UsageError, match="must be (writable by root alone|owned by uid 0)"), Records.open(place):
+    with pytest.raises(UsageError, match=r"must be (writable by root alone|owned by uid 0)"), Records.open(place):
         pass
 
 
