@@ -10,7 +10,6 @@ from aalearn.grammar.lines import COMPANION, OTHER, Aside, Entry, Lines
 from aalearn.intake.moments import audit_time, bsd_time
 from aalearn.intake.runs import MOST_RUNS, Origins, Run, Runs
 from aalearn.intake.seen import Seen, hand_over
-from aalearn.model.event import Verdict
 from aalearn.sources import Chunk
 from aalearn.store.batch import RUN_GAP_MS, Batch, LossRow, StatusRow
 from aalearn.store.codec import group
@@ -246,11 +245,15 @@ class Node:
             base = self._bases.setdefault(base, base)
             if len(need.profile) <= _LONGEST:
                 self._bases[need.profile] = base
-        seen = entry.memo = Seen(self, entry.digest, base, need.verdict is Verdict.STATUS)
+        seen = entry.memo = Seen(self, entry.digest, base, need)
         return seen
 
     def _run(self, entry: Entry, seen: Seen, pid: int, time: int) -> Run | None:
-        """Find the run of a record the careful way. A STATUS record is not a run's; it is put on the timeline here."""
+        """Find the run of a record the careful way. A STATUS record is not a run's; it is put on the timeline here.
+
+        Who only did something to a process is no run: systemd (pid 1) stops a service with a signal, and would else be
+        the run that all later starts are forked from.
+        """
         if seen.status:
             event = entry.event
             profile = event.get("name") or b""
@@ -262,6 +265,8 @@ class Node:
         if time > self._horizon:
             run = self._runs.current.get(pid)
             return run if run is not None and run.base == seen.base else None
+        if seen.suffered:
+            return self._runs.suffered(seen.base, pid, time)
         return self._runs.of(seen.base, pid, time, entry.program) if pid else None
 
     def _unnumbered(self, line: bytes, time: int) -> bool:

@@ -71,7 +71,7 @@ class Runs:
     """The runs of one node. `current` gives the run that each pid was last seen in, for the quick way."""
 
     __slots__ = (
-        "_children", "_freshened", "_looked", "_most", "_node", "_origins", "_orphans", "_runs",
+        "_children", "_freshened", "_latest", "_looked", "_most", "_node", "_origins", "_orphans", "_runs",
         "awaiting", "booted", "current", "high", "high_time",
     )  # fmt: skip
 
@@ -82,6 +82,7 @@ class Runs:
         self._runs: dict[tuple[bytes, int], Run] = {}
         self._children: dict[tuple[bytes, int], list[Run]] = {}
         self._freshened: dict[bytes, int] = {}
+        self._latest: dict[bytes, Run] = {}
         self._looked = self._orphans = 0
         self.current: dict[int, Run] = {}
         self.awaiting: dict[int, list[Run]] = {}
@@ -97,7 +98,7 @@ class Runs:
         if run is None or not run.near(time) or (run.start < fresh <= time):
             if len(self._runs) >= self._most:
                 self._forget()
-            run = self._runs[key] = Run(self._node, base, pid, time, program, 0 < fresh <= time)
+            run = self._runs[key] = self._latest[base] = Run(self._node, base, pid, time, program, 0 < fresh <= time)
             if self._origins is not None:
                 run.place = self._origins(pid)
             self._await(run)
@@ -109,6 +110,13 @@ class Runs:
             run.end = time
         self.current[pid] = run
         return run
+
+    def suffered(self, base: bytes, pid: int, time: int) -> Run | None:
+        """Return the run of a record of what somebody did to a process of the profile (a signal received): `pid` is of
+        who did it. Where that is no process of the profile it is the run that began last, None where none is known.
+        """
+        run = self._runs.get((base, pid)) or self._latest.get(base)
+        return run if run is not None and run.near(time) else None
 
     def told(self, companion: Companion) -> None:
         """Take what a SYSCALL record says of a process that is awaited."""
@@ -142,6 +150,7 @@ class Runs:
             return False
         self.booted, self.high, self.high_time = time, serial, time
         self.current.clear()
+        self._latest.clear()
         self._runs.clear()
         self._children.clear()
         self._orphans = 0
@@ -158,6 +167,7 @@ class Runs:
         """Forget the half of the runs that ended first."""
         kept = sorted(self._runs.items(), key=lambda item: (item[1].end, item[0]))[len(self._runs) // 2 :]
         self._runs = dict(kept)
+        self._latest = {base: run for base, run in self._latest.items() if self._runs.get((base, run.pid)) is run}
         self.current.clear()
         self._children.clear()
         self._orphans = 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from aalearn.grammar.lines import Entry
 from aalearn.intake.runs import Run
 from aalearn.model.data import words
-from aalearn.model.event import Event
+from aalearn.model.event import Event, Verdict
 from aalearn.model.text import shown
 from aalearn.rules import kind_of
 from aalearn.store.batch import Batch, RunRow, Tally
@@ -17,22 +17,27 @@ _MOST_KINDS = 4_096
 _MOST_NAMES = 1_000  # of unknown operations
 _LONGEST = 200
 _NAMES = "names of unknown operations"
+# What is done to a process is logged with the pid of who does it. Source: security/apparmor/{ipc,lsm}.c
+_ON_OTHERS = frozenset({"signal", "ptrace"})
+_SUFFERED = frozenset({b"receive", b"tracedby", b"readby"})
 _kinds: dict[tuple[object, ...], str] = {}
 
 
 class Seen:
     """What one entry was seen to do since the last commit. `run` is the last one, `runs` all if there was a second.
 
-    It is the memo of its entry, for the `owner` that counts.
+    It is the memo of its entry, for the `owner` that counts. `suffered`: another process did it to one of the profile
+    (it sent the signal, it traced), and the record's pid is that other one's.
     """
 
-    __slots__ = ("base", "count", "first", "folded", "last", "owner", "run", "runs", "sample", "status")
+    __slots__ = ("base", "count", "first", "folded", "last", "owner", "run", "runs", "sample", "status", "suffered")
 
-    def __init__(self, owner: object, digest: int, base: bytes, status: bool) -> None:
+    def __init__(self, owner: object, digest: int, base: bytes, need: Event) -> None:
         self.owner = owner
         self.folded = fold(digest)
         self.base = base
-        self.status = status
+        self.status = need.verdict is Verdict.STATUS
+        self.suffered = need.operation in _ON_OTHERS and need.get("requested_mask") in _SUFFERED
         self.forget()
 
     def forget(self) -> None:

@@ -42,6 +42,35 @@ def test_a_double_fork_is_one_run(tmp_path: Path, store: Store, into: Ingest) ->
     assert access.run_count == len(access.runs) == 1
 
 
+def test_who_sends_a_signal_is_no_run_of_the_receiver(tmp_path: Path, store: Store, into: Ingest) -> None:
+    """systemd stops a service: the record is under the service's profile and has the pid of systemd, which is the
+    parent of the next start.
+    """
+    log = b""
+    for number in range(3):
+        pid, time = 100 + number, T + number * 60_000
+        signal = (
+            f'type=AVC msg=audit({time // 1000 + 9}.000:{number * 10 + 9}): apparmor="ALLOWED" operation="signal" '
+            'class="signal" profile="p" pid=1 comm="systemd" requested_mask="receive" denied_mask="receive" '
+            'signal=term peer="unconfined"\n'
+        )
+        log += record(number * 10 + 5, pid=pid, time=time) + syscall(number * 10 + 5, pid, 1) + signal.encode()
+        log += syscall(number * 10 + 9, 1, 0)
+    (tmp_path / "log").write_bytes(log)
+    into(tmp_path / "log")
+    assert found(store) == [(100, 0), (101, 60_000), (102, 120_000)]
+    assert [access.run_count for access in store.accesses(b"p")] == [3, 3]
+
+
+def test_a_signal_among_its_own_is_its_run(tmp_path: Path, store: Store, into: Ingest) -> None:
+    signal = record(2, pid=10, time=T + 5).replace(b'operation="open"', b'operation="signal" signal=hup peer="p"')
+    signal = signal.replace(b'requested_mask="r" denied_mask="r"', b'requested_mask="receive" denied_mask="receive"')
+    assert b"receive" in signal
+    (tmp_path / "log").write_bytes(record(1, pid=10) + signal)
+    into(tmp_path / "log")
+    assert [access.run_count for access in store.accesses(b"p")] == [1, 1]
+
+
 def test_many_forks_of_one_start_are_one_run(tmp_path: Path, store: Store, into: Ingest) -> None:
     (tmp_path / "log").write_bytes(b"".join(record(pid, pid=pid, time=T + pid) for pid in range(1, 300)))
     into(tmp_path / "log")
