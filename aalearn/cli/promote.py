@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aalearn.cli import learning, onnode, revisions, suggest
+from aalearn.cli import learning, onnode, promotecase, revisions, suggest, vouching
 from aalearn.cli.completion import profile_names
 from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import complain as tell
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aalearn.lifecycle.node.machine import Machine
     from aalearn.lifecycle.node.tasks import Task
     from aalearn.lifecycle.promote import Plan
+    from aalearn.lifecycle.proving import Beyond
     from aalearn.lifecycle.stages import Stage
     from aalearn.store import Store
     from aalearn.store.readings import Revision
@@ -32,6 +33,7 @@ EXAMPLE = (
     "Examples: sudo aalearn promote nginx --dry-run  |  sudo aalearn promote nginx --restart nginx.service  |  "
     "sudo aalearn promote nginx --force convergence --reason 'it has three code paths, all seen'"
 )
+_MORE = 20  # grants that are told; json has all
 
 
 def command(
@@ -106,6 +108,7 @@ class _Promotion:
     gates: tuple[Gate, ...]
     astray: tuple[Task, ...]
     before: Stage | None
+    beyond: Beyond
 
 
 def _check(wishes: _Wishes) -> None:
@@ -124,7 +127,6 @@ def _check(wishes: _Wishes) -> None:
 def _prepare(face: Face, machine: Machine, profile: str, wishes: _Wishes) -> _Promotion:
     """Return the plan and its gates. Raises UsageError for an illegal step, and where there is nothing to promote."""
     from aalearn.lifecycle.gates import forced, gates
-    from aalearn.lifecycle.past import detail_of
     from aalearn.lifecycle.promote import out_of_reach, plan
     from aalearn.lifecycle.stages import Stage, check, stage_of
 
@@ -135,16 +137,25 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: _Wishes) -> _Pr
         before = stage_of(step.state if step else None)
         if before is not Stage.DRAFT:  # a draft that has events was loaded after all
             check(before, Stage.READY, name)
-        chosen = _revision(face, store, name, wishes)
+        chosen, made_now = _revision(face, store, name, wishes)
         made = plan(machine, judge, name, chosen)
         astray = out_of_reach(machine, name, made.policy)
-        denied = bool(detail_of(chosen.detail).get("include_denied"))
-        case = _case(face, store, made, judge, wishes, astray, include_denied=denied)
-    return _Promotion(name, made, judge, forced(gates(case), wishes.force), astray, before)
+        case = promotecase.case_of(
+            face,
+            store,
+            made,
+            judge,
+            container=wishes.container,
+            wanted=wanted(face),
+            astray=astray,
+            restart=bool(wishes.restart),
+            made_now=made_now,
+        )
+    return _Promotion(name, made, judge, forced(gates(case), wishes.force), astray, before, case.beyond)
 
 
-def _revision(face: Face, store: Store, name: bytes, wishes: _Wishes) -> Revision:
-    """Return the revision to promote; where none was saved, a new one, kept unless it is a dry run."""
+def _revision(face: Face, store: Store, name: bytes, wishes: _Wishes) -> tuple[Revision, bool]:
+    """Return the revision to promote; where none was saved, a new one (True), kept unless it is a dry run."""
     from time import time
 
     from aalearn.lifecycle.decided import who
@@ -153,10 +164,10 @@ def _revision(face: Face, store: Store, name: bytes, wishes: _Wishes) -> Revisio
 
     kept = store.revisions(name)
     if wishes.revision is not None:
-        return revisions.numbered(kept, wishes.revision, name)
+        return revisions.numbered(kept, wishes.revision, name), False
     last = newest(kept)
     if last is not None:
-        return last
+        return last, False
     judge = learning.judge(face, None, None)
     choice = learning.Choice(container=wishes.container)
     accesses = store.accesses(name)
@@ -172,50 +183,15 @@ def _revision(face: Face, store: Store, name: bytes, wishes: _Wishes) -> Revisio
 
         detail = dumps({"form": str(proposal.form), "file": proposal.file.name if proposal.file else ""})
         face.say("aalearn: note: no revision was saved yet: this one would be")
-        return Revision(1, now, who(), wishes.reason, proposal.text, dumps(proposal.proof.to_json()), detail)
+        return Revision(1, now, who(), wishes.reason, proposal.text, dumps(proposal.proof.to_json()), detail), True
     made = keep(store, name, proposal, accesses, author=who(), reason=wishes.reason, when=now)
+    vouching.kept(face, name, made)
     face.say(f"aalearn: saved as revision {made.number} of {shown(name)}")
-    return made
+    return made, True
 
 
-def _case(
-    face: Face,
-    store: Store,
-    made: Plan,
-    judge: Judge,
-    wishes: _Wishes,
-    astray: Sequence[Task],
-    *,
-    include_denied: bool,
-) -> Any:
-    from time import time
-
-    from aalearn.learn.synthesis import synthesize
-    from aalearn.lifecycle.gates import Case, losses_of
-    from aalearn.lifecycle.promote import mediates
-
-    accesses = store.accesses(made.name)
-    choice = learning.Choice(container=wishes.container, include_denied=include_denied, silent=True)
-    options = learning.options(face, store, made.name, choice, judge.target, accesses)
-    nodes = frozenset(node for access in accesses for node in access.nodes)
-    return Case(
-        name=made.name,
-        revision=made.revision,
-        compiled=made.compiled,
-        refusal=made.refusal,
-        mediates=mediates(judge, made.compiled.compiled.abi if made.compiled.compiled else ""),
-        synthesis=synthesize(made.name, accesses, options),
-        accesses=accesses,
-        options=options,
-        losses=tuple(losses_of(store.losses(), nodes)),
-        wanted=_wanted(face),
-        astray=astray,
-        restart=bool(wishes.restart),
-        now=int(time() * 1000),
-    )
-
-
-def _wanted(face: Face) -> Wanted:
+def wanted(face: Face) -> Wanted:
+    """Return what it takes to be ready, as the section `[promotion]` says."""
     from aalearn.learn.convergence import Gate as Wanted
 
     limits = face.settings.promotion
@@ -302,6 +278,11 @@ def _unit(promotion: _Promotion, wishes: _Wishes) -> str:
 def _text(promotion: _Promotion, *, dry_run: bool) -> str:
     rows = [(gate.name, _holds(gate), gate.why, "" if gate.holds else gate.mend) for gate in promotion.gates]
     parts = [table(("GATE", "HOLDS", "WHY", "MEND"), rows)]
+    more = promotion.beyond.more
+    if more:
+        rest = [f"  … and {len(more) - _MORE:,} more; all are in --output json"] if len(more) > _MORE else []
+        head = "It permits more than a profile made now from evidence and decisions would:"
+        parts.append("\n".join([head, *(f"  {one}" for one in more[:_MORE]), *rest]))
     if dry_run:
         difference = promotion.plan.difference()
         parts.append(difference or "no file would change")
@@ -352,6 +333,7 @@ def _document(promotion: _Promotion, wishes: _Wishes, left: Sequence[Task], *, d
             }
             for gate in promotion.gates
         ],
+        "beyond": list(promotion.beyond.more),
         "difference": made.difference(),
         "notes": list(made.notes),
         "pending_restart": [

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,28 @@ def test_status_of_one_profile(aalearn: Face, learned: Callable[[str], Path]) ->
     assert "redis-server" in text
     assert "2026-11-23" in text
     assert document["readiness"]["sentence"] in text
+
+
+def test_ready_is_what_the_configuration_says_and_what_was_denied_is_settled(
+    aalearn: Face, learned: Callable[[str], Path], tmp_path: Path
+) -> None:
+    db = url(learned("redis"))
+    config = tmp_path / "config.toml"
+    config.write_text("[promotion]\nruns = 1\ncoverage = 0\nnew_rules_a_run = 1000\nquiet_days = 0\n")
+
+    def readiness() -> dict[str, Any]:
+        done = aalearn("--db", db, "--config", str(config), "--output", "json", "status", "redis")
+        found: dict[str, Any] = json.loads(done.out)["readiness"]
+        return found
+
+    waiting = json.loads(aalearn("--db", db, "--output", "json", "review", "redis").out)["waiting"]
+    assert waiting
+    assert readiness()["reasons"] == [
+        f"{len(waiting)} risky {'rule waits' if len(waiting) == 1 else 'rules wait'} for review"
+    ]
+    for one in waiting:
+        aalearn("--db", db, "review", "redis", "--deny", one["rule"])
+    assert readiness()["ready"]
 
 
 def test_an_unknown_profile_is_told_with_the_nearest(aalearn: Face, learned: Callable[[str], Path]) -> None:
