@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aalearn.learn.recognise import Segment
-from aalearn.model.pattern import Alt, Chars, Literal, Pattern, Token, Var
+from aalearn.model.pattern import INT_DIGITS, Alt, Chars, Literal, Pattern, Token, Var
 
 _ATOM = re.compile(
     rb"(?P<uuid>(?<![0-9a-f])[0-9a-f]{8}([-_])[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12}(?![0-9a-f]))"
@@ -98,7 +98,7 @@ def styles(found: Iterable[Family]) -> Style:
 
 
 _CATEGORY = re.compile(rb"LC_[A-Z]+")
-_ROTATED = re.compile(rb"(.+\.log)\.[0-9]+(?:\.(?:gz|xz|bz2|zst))?")
+_ROTATED = re.compile(rb"(.+\.log)\.[0-9]{1,2}(?:\.(?:gz|xz|bz2|zst))?")
 
 
 def _locale(seen: Mapping[bytes, frozenset[int]]) -> list[Family]:
@@ -169,8 +169,7 @@ def _atoms(seen: Mapping[bytes, frozenset[int]], quorum: int) -> list[Family]:
     parts = {name: split(name) for name in seen}
     for name, atoms in parts.items():
         if any(atom.kind for atom in atoms):
-            # a long hex id keeps its length in the key, a number's width is decided by the siblings
-            groups[tuple((a.kind, a.value if a.kind != "hex" else b"%d" % a.length) for a in atoms)].append(name)
+            groups[_key(atoms)].append(name)
     found: list[Family] = []
     for key, names in sorted(groups.items()):
         kinds = {kind for kind, _ in key if kind}
@@ -178,6 +177,19 @@ def _atoms(seen: Mapping[bytes, frozenset[int]], quorum: int) -> list[Family]:
         if len(names) >= needed and _runs(names, seen) >= max(quorum, 2):
             found.append(_atom_family(sorted(names), parts))
     return [family for family in found if len(family.names) > 1]
+
+
+def _key(atoms: Iterable[Atom]) -> tuple[tuple[str, bytes], ...]:
+    """Return what names must have in common to be told apart by their typed atoms alone.
+
+    A hex id and a number that @{int} can't hold keep their lengths: a time in microseconds is no counter's next value.
+    The width of a shorter number is decided by the siblings.
+    """
+    return tuple((atom.kind, b"%d" % atom.length if _long(atom) else atom.value) for atom in atoms)
+
+
+def _long(atom: Atom) -> bool:
+    return atom.kind == "hex" or (atom.kind == "digits" and atom.length > INT_DIGITS)
 
 
 def _atom_family(names: list[bytes], parts: Mapping[bytes, tuple[Atom, ...]]) -> Family:
@@ -217,8 +229,8 @@ def _typed(atom: Atom, lengths: set[int]) -> list[Token]:
         for length, mark in ((4, b":"), (2, b":"), (2, b"."), (1, b"")):
             tokens += [Chars("0-9a-f", length), Literal(mark)]
         return tokens
-    if atom.kind == "hex":
-        return [Chars("0-9a-f", atom.length)]
+    if _long(atom):
+        return [Chars("0-9a-f" if atom.kind == "hex" else "0-9", atom.length)]
     if atom.kind == "date":
         joint: list[Token] = [Literal(atom.value)] if atom.value else []
         century: list[Token] = [Literal(b"2"), Chars("0-9", 3)]
@@ -286,7 +298,7 @@ def _own_hashes(own: Mapping[bytes, frozenset[int]]) -> list[Family]:
     parts = {name: split(name) for name in own}
     for name, atoms in parts.items():
         if any(atom.kind in ("uuid", "hex") for atom in atoms):
-            groups[tuple((a.kind, a.value if a.kind != "hex" else b"%d" % a.length) for a in atoms)].append(name)
+            groups[_key(atoms)].append(name)
     if sum(len(names) for names in groups.values()) < 2:
         return []
     found = []

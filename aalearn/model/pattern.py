@@ -327,12 +327,14 @@ def _number(low: int, widths: int, top: int) -> Variable:
 
 
 def _int() -> Variable:
-    """`@{int}` as AppArmor 4.1 has it: one to ten digits."""
+    """`@{int}` as AppArmor 4.1 has it: one to INT_DIGITS digits."""
     digit = Pattern.of(Chars("0-9"))
-    whole = Pattern.of(*digit.tokens, *[Alt((digit, Pattern(())))] * 9)
+    whole = Pattern.of(*digit.tokens, *[Alt((digit, Pattern(())))] * (INT_DIGITS - 1))
     return Variable((whole.text(),), (whole,), abi="")
 
 
+INT_DIGITS = 10
+"""The longest number that `@{int}` matches."""
 VARIABLES: dict[str, Variable] = {}
 _PID = _number(1, 6, 4)
 VARIABLES.update(

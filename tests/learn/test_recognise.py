@@ -1,11 +1,14 @@
 """The recognisers: what the place of a path says, what siblings say, and what neither may say."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from aalearn.learn.recognise import joined, segments
-from aalearn.learn.shapes import families
+from aalearn.learn.shapes import families, styles
+from aalearn.model.pattern import Pattern
 from tests.learn.accesses import Made
-from tests.learn.conftest import learn, texts
+from tests.learn.conftest import allows, learn, texts
 
 READ = frozenset("r")
 
@@ -81,11 +84,12 @@ def runs(*names: str) -> dict[bytes, frozenset[int]]:
         (("backup", "config", "master"), True, []),
         (("0000:00:03.0", "0000:00:04.0"), False, ["[0-9a-f]" * 4 + ":[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f].[0-9a-f]"]),
         (("LC_CTYPE", "LC_TIME"), False, ["LC_{CTYPE,TIME}"]),
+        (("j1", "j22", "j3", "j1764020000123"), False, ["j@{int}"]),
+        (("j1764020000123", "j1764020000124", "j1764020000125", "j7"), False, ["j" + "[0-9]" * 13]),
+        (("a" * 64 + "-12345678901", "b" * 64 + "-12345678902"), False, ["[0-9a-f]" * 64 + "-" + "[0-9]" * 11]),
     ],
 )
 def test_what_siblings_say(names: tuple[str, ...], made: bool, texts: list[str]) -> None:
-    from aalearn.model.pattern import Pattern
-
     seen = runs(*names)
     found = families(seen, frozenset(seen) if made else frozenset(), frozenset(), 2)
     if texts == ["uuid"]:
@@ -93,6 +97,38 @@ def test_what_siblings_say(names: tuple[str, ...], made: bool, texts: list[str])
     assert [Pattern.of(*family.segment).text() for family in found] == texts
     for family in found:
         assert all(Pattern.of(*family.segment).matches(name) for name in family.names)
+
+
+DIGITS = some.integers(1, 40).flatmap(lambda length: some.text("0123456789", min_size=length, max_size=length))
+HEX = some.integers(1, 140).flatmap(lambda length: some.text("0123456789abcdef", min_size=length, max_size=length))
+NAMES = some.builds(
+    "{}{}{}{}".format,
+    some.sampled_from(("", "j", "tmp-", "app.log.", "20240101-")),
+    some.one_of(DIGITS, HEX, some.uuids().map(str), some.dates().map(str)),
+    some.sampled_from(("", "-", ".gz", ":00:03.0")),
+    some.one_of(some.just(""), DIGITS),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(some.sets(NAMES, min_size=3, max_size=24), some.booleans(), some.booleans())
+def test_a_family_matches_each_of_its_names(names: set[str], made: bool, moved: bool) -> None:
+    seen = runs(*sorted(names))
+    all_of_them = frozenset(seen)
+    found = families(seen, all_of_them if made else frozenset(), all_of_them if moved else frozenset(), 2)
+    found += families(seen, all_of_them, frozenset(), 2, styles(found) | {(6, "a-z0-9")})
+    for family in found:
+        assert all(Pattern.of(*family.segment).matches(name) for name in family.names)
+
+
+@pytest.mark.parametrize("length", (1, 10, 11, 13, 31, 32, 40))
+def test_a_number_of_any_length_beside_short_ones_is_learned(length: int) -> None:
+    made = Made()
+    for run in range(1, 7):
+        made.file(f"/var/spool/j{run}", runs=(run,))
+    made.file("/var/spool/j" + "7" * length, runs=(7,))
+    made.file("/srv/q" + "8" * length, runs=(8,))
+    assert allows(learn(made.all), b"/var/spool/j" + b"7" * length)
 
 
 def test_rotated_logs_need_a_rename_or_an_unlink() -> None:

@@ -82,7 +82,7 @@ def test_1_a_missing_rule_is_a_counter_example(target: Target) -> None:
     assert broken(proof) == {1}
     (finding,) = proof.failures[0].findings
     assert (finding.what, finding.count, finding.block) == ("open r /etc/passwd", 7, "x")
-    assert finding.why == "no rule permits r on /etc/passwd for others than its owner"
+    assert finding.why == "no rule permits r on /etc/passwd"
     assert finding.sample == "raw \\x1b record"
 
 

@@ -116,7 +116,8 @@ def _either(machine: Machine, name: bytes, bits: int, owner: bool | None) -> Ans
         return unproved(f"only the owner of {shown(name)} may, and the record does not tell who it is")
     missing = bits & ~machine.rights.allow(state, sides[0])
     letters = "".join(letter for letter, bit in _LETTERS.items() if bit & missing) or "attributes"
-    who = {True: " for its owner", False: " for others than its owner", None: ""}[owner]
+    other = owner is not None and machine.rights.allow(state, not owner) & missing
+    who = (" for its owner" if owner else " for others than its owner") if other else ""
     return denied(f"no rule permits {letters} on {shown(name)}{who}")
 
 
