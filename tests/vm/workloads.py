@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.vm.bed import Bed, Result
+from tests.vm.typist import Typist
 
 AUDIT = "/var/log/audit/audit.log"
 # A window of seconds instead of days: the machine is thrown away after the test.
-SETTINGS = "AALEARN_PROMOTION__QUIET_DAYS=0"
+ENVIRONMENT = {"AALEARN_PROMOTION__QUIET_DAYS": "0"}
+SETTINGS = " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,12 @@ class Workload:
 
 
 class Road:
-    """One workload on its way from draft to enforce mode and back, in a guest."""
+    """One workload on its way from draft to enforce mode and back, in a guest; a `typist` saves starting Python."""
 
-    def __init__(self, bed: Bed, workload: Workload) -> None:
+    def __init__(self, bed: Bed, workload: Workload, typist: Typist | None = None) -> None:
         self.bed = bed
         self.workload = workload
+        self._typist = typist
         for path, (content, mode) in workload.files.items():
             bed.put(path, content, mode)
         bed.check(workload.setup)
@@ -58,7 +61,10 @@ class Road:
     def aalearn(self, *arguments: str, code: int | None = 0) -> Result:
         """Type a command in the guest; `code` is the exit code that it must have, None for any."""
         words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in arguments)
-        result = self.bed.run(f"{SETTINGS} aalearn {words}", 300)
+        if self._typist is not None:
+            result = self._typist.type(*arguments)
+        else:
+            result = self.bed.run(f"{SETTINGS} aalearn {words}", 300)
         assert code is None or result.code == code, f"aalearn {words}: exit {result.code}\n{result.output}"
         return result
 
@@ -122,6 +128,21 @@ class Road:
             f"auditctl -m {word} && for i in $(seq 200); do grep -q {word} {AUDIT} && exit; sleep .05; done; exit 1"
         )
 
+    def attack_all(self) -> dict[str, list[str]]:
+        """Try all attacks, one after another; return the records of the denials of each.
+
+        It fails the test when one works or is not logged. The log is read once: the records tell the attacks apart.
+        """
+        since = self.mark()
+        tried = {attack.name: self.bed.run(attack.script) for attack in self.workload.attacks}
+        worked = {name: result.output for name, result in tried.items() if result.code == 0}
+        assert not worked
+        denied = self.denied(since)
+        found = {one.name: [line for line in denied if re.search(one.denied, line)] for one in self.workload.attacks}
+        silent = {name: tried[name].output for name, lines in found.items() if not lines}
+        assert not silent, "\n".join(map(_short, denied))
+        return found
+
     def attack(self, attack: Attack) -> str:
         """Try an attack; return the record of its denial. It fails the test when it works or is not logged."""
         since = self.mark()
@@ -130,6 +151,11 @@ class Road:
         found = [line for line in self.denied(since) if re.search(attack.denied, line)]
         assert found, f"{attack.name} was not denied by the kernel:\n{result.output}\n{self.denied(since)}"
         return found[0]
+
+
+def _short(record: str) -> str:
+    """Return what a record says, without who."""
+    return record.partition("apparmor=")[2].partition(" fsuid=")[0]
 
 
 def in_script(words: str) -> str:
