@@ -47,7 +47,7 @@ def command(
         name = learning.writable_profile(store, profile)
         accesses = store.accesses(name)
         options = learning.options(face, store, name, choice, judge.target, accesses)
-        denied = learning.denied(store, name)
+        denied = learning.denied(face, store, name)
     synthesis = synthesize(name, accesses, options)
     chosen, refused = _chosen(grounds(synthesis, accesses), denied, rule)
     document = {

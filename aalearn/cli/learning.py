@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aalearn.cli import vouching
 from aalearn.cli.face import known_profile
 from aalearn.cli.output import count, day_and_time, moment
 from aalearn.model.errors import NotExpressible, UsageError
@@ -110,14 +111,18 @@ def rule_text(rule: str) -> str:
     return " ".join(rule.split()).rstrip(",").rstrip() + ","
 
 
-def decide(store: Store, name: bytes, rules: Sequence[str], action: str, reason: str) -> None:
-    """Record a person's decision on each rule: who, when and why."""
+def decide(face: Face, store: Store, name: bytes, rules: Sequence[str], action: str, reason: str) -> None:
+    """Record a person's decision on each rule: who, when and why; in root's own memory too, where root decides."""
     from time import time
 
     from aalearn.lifecycle.decided import who
+    from aalearn.store.readings import Decision
 
-    for rule in rules:
-        store.decide(name, rule_text(rule), action, who=who(), when=int(time() * 1000), why=reason.strip())
+    when = int(time() * 1000)
+    made = [Decision(when, rule_text(rule), action, who(), reason.strip()) for rule in rules]
+    for one in made:
+        store.decide(name, one.rule, one.decision, who=one.who, when=one.when, why=one.why)
+    vouching.decided(face, name, made)
 
 
 def nearest(text: str, rules: Sequence[str]) -> str:
@@ -126,12 +131,12 @@ def nearest(text: str, rules: Sequence[str]) -> str:
     return f"; the nearest are: {' '.join(map(shown, near))}" if near else ""
 
 
-def denied(store: Store, name: bytes) -> list[Decision]:
+def denied(face: Face, store: Store, name: bytes) -> list[Decision]:
     """Return the denials that hold, sorted by rule."""
     from aalearn.learn.options import Action
     from aalearn.lifecycle.decided import decisions
 
-    known, _ = decisions(store.decisions(name))
+    known, _ = decisions(vouching.standing(face, store, name).decisions)
     return [decision for decision in known if decision.action is Action.DENY]
 
 
@@ -205,7 +210,10 @@ def options(
     from aalearn.lifecycle.decided import decisions
     from aalearn.lifecycle.population import read_population
 
-    known, strange = decisions(store.decisions(name))
+    standing = vouching.standing(face, store, name)
+    if not choice.silent:
+        vouching.tell_others(face, name, standing)
+    known, strange = decisions(standing.decisions)
     for line in strange:
         face.say(f"aalearn: note: {line}")
     population = None

@@ -78,7 +78,7 @@ def command(
         if decided or ask:
             synthesis = desk.synthesis()
         desk.tell_unchanged(synthesis, [rule for action, rule in decided if action == "generalise"])
-        waiting, denied = desk.waiting(synthesis), learning.denied(store, desk.name)
+        waiting, denied = desk.waiting(synthesis), learning.denied(face, store, desk.name)
     text = "\n\n".join(part for part in (_text(desk.name, waiting), learning.denied_text(desk.name, denied)) if part)
     face.emit(_document(desk.name, waiting, denied), text)
     if waiting:
@@ -121,7 +121,7 @@ class _Desk:
 
     def waiting(self, synthesis: Synthesis) -> list[Waiting]:
         """Return what waits, the withheld first: not what a person has denied already."""
-        denied = {decision.rule for decision in learning.denied(self.store, self.name)}
+        denied = {decision.rule for decision in learning.denied(self.face, self.store, self.name)}
         return [one for one in (*synthesis.withheld, *synthesis.review) if one.rule not in denied]
 
     def record(self, synthesis: Synthesis, decided: Sequence[tuple[str, str]], reason: str) -> None:
@@ -133,7 +133,7 @@ class _Desk:
         for action, text in decided:
             self._check(known, action, text)
         for action, text in decided:
-            learning.decide(self.store, self.name, [known[text].asked], action, reason)
+            learning.decide(self.face, self.store, self.name, [known[text].asked], action, reason)
             self.face.say(f"aalearn: {action}: {shown(text)}")
 
     def _check(self, known: dict[str, _Rule], action: str, text: str) -> None:

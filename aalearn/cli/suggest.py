@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aalearn.cli import learning, revisions
+from aalearn.cli import learning, revisions, vouching
 from aalearn.cli.completion import profile_names
 from aalearn.cli.explain import ground_document
 from aalearn.cli.face import Face, face_of
@@ -120,7 +120,7 @@ def command(
     with face.store(readonly=not approve) as store:
         name = learning.writable_profile(store, profile)
         if approve:
-            learning.decide(store, name, approve, "approve", reason)
+            learning.decide(face, store, name, approve, "approve", reason)
         accesses = store.accesses(name)
         kept = store.revisions(name)
         options = learning.options(face, store, name, choice, judge.target, accesses)
@@ -212,10 +212,10 @@ def _save(
     if not proposal.text:
         face.say("aalearn: not saved: there is no text")
         return
-    if last is not None and last.text == proposal.text:
-        face.say(f"aalearn: not saved: this is revision {last.number}")
-        return
     with face.store(readonly=False) as store:
+        if last is not None and last.text == proposal.text and vouching.settled(face, store, name, last):
+            face.say(f"aalearn: not saved: this is revision {last.number}")
+            return
         kept = keep(
             store,
             name,
@@ -226,6 +226,7 @@ def _save(
             when=int(time() * 1000),
             include_denied=include_denied,
         )
+    vouching.kept(face, name, kept)
     face.say(f"aalearn: saved as revision {kept.number} of {shown(name)}")
 
 

@@ -1,6 +1,7 @@
 """The gates before a profile is enforced. Each is a sentence: whether it holds, why not, and how to mend it. Pure.
 
-`proof`        the revision's text is the one that was proved
+`proof`        the text, proved anew, permits what it shall and nothing dangerous beyond that
+`author`       root made it, and the decisions that it rests on; or it is no more than root would make now
 `convergence`  learning is finished: coverage, runs, quiet time, nodes (learn.convergence)
 `loss`         no record was lost while it was learned
 `review`       no rule of tier 1 or 2 waits for a person
@@ -10,27 +11,30 @@
 `tasks`        no task is left that the profile would not confine (until it is restarted)
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from aalearn.learn.convergence import Gate as Wanted
-from aalearn.learn.convergence import Loss, converge
+from aalearn.learn.convergence import converge
 from aalearn.learn.evidence import admitted, order
 from aalearn.learn.options import Action, Options
 from aalearn.learn.synthesis import Synthesis
 from aalearn.lifecycle.judge import Loaded
 from aalearn.lifecycle.node.tasks import Task
 from aalearn.lifecycle.past import detail_of
-from aalearn.lifecycle.replay import Fate, Replay, Reply
+from aalearn.lifecycle.proving import Beyond
+from aalearn.lifecycle.replay import Fate, Reply
 from aalearn.model.event import Access
+from aalearn.model.loss import Loss
 from aalearn.model.text import shown
 from aalearn.policy.gate import describe
 from aalearn.policy.oracle import Oracle
+from aalearn.policy.proof import Proof
 from aalearn.rules import KINDS, kind_of
 from aalearn.store.readings import Revision
 
-NAMES: Final = ("proof", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
+NAMES: Final = ("proof", "author", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
 _TOLD: Final = 3  # examples in a sentence
 
 
@@ -52,8 +56,28 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Author:
+    """Who answers for a revision and for the decisions that count.
+
+    `own`: the store is root's own, so only root wrote it. `told`: root asks, so what root wrote down is known. `made`:
+    root made this revision on this machine. `decisions` counts those of root; `others` are rules that only decisions
+    that do not count speak of.
+    """
+
+    own: bool
+    told: bool
+    made: bool
+    decisions: int
+    others: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """What the gates look at: the revision, its policy compiled for the target, and the evidence as it is now.
+
+    `proof` was made now, of the text as it would be enforced, `beyond` is what that permits more than a fresh one,
+    `replies` its answers to all that was learned. `author` says who answers for it; the decisions in `options` are
+    those that count.
 
     `synthesis` is made now from all accesses, `compiled` from the revision's text in enforce mode; `refusal` is why the
     target could not enforce a rule of the text ("" where it can). `losses` are those of the profile's nodes, `astray`
@@ -64,6 +88,10 @@ class Case:
     name: bytes
     revision: Revision
     compiled: Loaded
+    proof: Proof
+    beyond: Beyond
+    replies: Sequence[Reply]
+    author: Author
     refusal: str
     mediates: frozenset[str]
     synthesis: Synthesis
@@ -78,10 +106,10 @@ class Case:
 
 def gates(case: Case) -> tuple[Gate, ...]:
     """Return all gates in their order."""
-    subjects = case.compiled.subjects()
-    replies = Replay(case.name, subjects).replies(case.name, case.accesses, case.options)
+    replies = case.replies
     return (
         _proof(case),
+        _author(case),
         _convergence(case),
         _loss(case),
         _review(case),
@@ -106,11 +134,44 @@ def _proof(case: Case) -> Gate:
     form = detail_of(case.revision.detail).get("form", "whole")
     if form in ("whole", "edit") and proof.get("text_sha256") != case.revision.sha256:
         return Gate("proof", False, f"the proof of revision {case.revision.number} is of another text", mend)
-    counts: Mapping[str, Any] = proof.get("counts", {})
-    why = f"{int(counts.get('allowed', 0)):,} accesses allowed"
-    if counts.get("unproved"):
-        why += f", {int(counts['unproved']):,} can't be told by the policy alone"
+    # What the target does not mediate, an empty profile permits too: that is told by `features`.
+    unmediated = frozenset((2, 6)) if not case.proof.invariants[5].holds else frozenset()
+    failures = [one for one in case.proof.failures if one.number not in unmediated]
+    if failures:
+        told = _examples(str(finding) for one in failures for finding in one.findings)
+        return Gate("proof", False, f"proved anew, not so: {'; '.join(one.title for one in failures)}: {told}", mend)
+    counts = case.proof.counts
+    why = f"proved anew: {_several(counts.allowed, 'access')} allowed"
+    if counts.unproved:
+        why += f", {counts.unproved:,} can't be told by the policy alone"
+    if case.beyond.more:
+        why += f"; {_several(len(case.beyond.more), 'grant')} more than a fresh profile has (see below)"
     return Gate("proof", True, why)
+
+
+def _author(case: Case) -> Gate:
+    """Judge who answers for the text: its proof says what it permits, and this who wanted that."""
+    author, name, number = case.author, shown(case.name), case.revision.number
+    save, others = f"sudo aalearn suggest {name} --save", ""
+    if author.others:
+        one = _several(len(author.others), "other decision")
+        others = (
+            f"; {one} in the store not counted ({_examples(map(shown, author.others))}: sudo aalearn review {name})"
+        )
+    if author.own:
+        return Gate("author", True, "only root can write in the store")
+    if not author.told:
+        why = "what root made and decided on this machine is told to root alone, so the store's word is taken here"
+        return Gate("author", False, why, f"sudo aalearn promote {name} --dry-run")
+    decisions = f"{_several(author.decisions, 'decision')} that {'counts' if author.decisions == 1 else 'count'}"
+    if author.made:
+        return Gate("author", True, f"root on this machine made revision {number} and the {decisions}{others}")
+    if case.beyond.within:
+        why = f"revision {number} permits nothing that root would not write now, by the {decisions} (all root's)"
+        return Gate("author", True, why + others)
+    found = case.beyond.unknown or _examples(case.beyond.more)
+    why = f"nothing shows that root made revision {number}, and the store can be forged; beyond the evidence it has "
+    return Gate("author", False, f"{why}{found}{others}", save)
 
 
 def _convergence(case: Case) -> Gate:
@@ -130,12 +191,12 @@ def _denied(case: Case) -> frozenset[str]:
 
 def _loss(case: Case) -> Gate:
     first = min((access.first for access in case.accesses if access.first), default=0)
-    inside = [loss for loss in case.losses if not loss.time or first <= loss.time <= case.now]
+    inside = [loss for loss in case.losses if loss.within(first, case.now)]
     if not inside:
         return Gate("loss", True, "no record is known to be lost")
     kinds = ", ".join(sorted({shown(loss.kind) for loss in inside}))
     records = sum(loss.amount for loss in inside)
-    times = _several(len(inside), "loss")
+    times = _several(sum(loss.times for loss in inside), "loss")
     why = f"{times} ({kinds}), {_several(records, 'record') if records else 'nobody knows of how many records'}"
     return Gate("loss", False, why, "mend the source (`aalearn doctor`) and learn a window anew")
 
@@ -159,7 +220,8 @@ def _trust(case: Case) -> Gate:
     items = admitted(case.name, order(case.accesses), case.options)
     doubted = [item.access for item in items if not item.access.trusted]
     if not doubted:
-        return Gate("trust", True, "the kernel wrote all of the evidence")
+        word = "" if case.author.own else ", by the word of a store that is not root's"
+        return Gate("trust", True, f"the kernel wrote all of the evidence{word}")
     why = f"{len(doubted):,} of {_several(len(items), 'access')} come from a source that programs can write to"
     return Gate("trust", False, why, "learn by `aalearn run`, or ingest with --trusted what only root could write")
 
@@ -224,10 +286,3 @@ def _examples(texts: Iterable[str]) -> str:
     found = list(dict.fromkeys(texts))
     more = f" and {len(found) - _TOLD:,} more" if len(found) > _TOLD else ""
     return "; ".join(found[:_TOLD]) + more
-
-
-def losses_of(losses: Iterable[Any], nodes: frozenset[str]) -> Iterator[Loss]:
-    """Yield the store's losses on these nodes as learning knows them."""
-    for loss in losses:
-        if loss.node in nodes:
-            yield Loss(loss.time, loss.kind, loss.amount)

@@ -50,6 +50,7 @@ class Plan:
 
     `parts` are written in their order, each with its own load: the last one enforces. `whole` is the whole text in
     enforce mode, `policy` what it compiles to, `refusal` why the target can't enforce a rule of it ("" where it can).
+    `baseline` is the text on disk of a file that aalearn did not write: what that permits, others answer for.
     """
 
     name: bytes
@@ -60,6 +61,7 @@ class Plan:
     refusal: str
     links: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    baseline: str | None = None
 
     @property
     def policy(self) -> bytes:
@@ -110,6 +112,7 @@ def plan(machine: Machine, judge: Judge, name: bytes, revision: Revision) -> Pla
         refusal=refusal,
         links=_links(machine, enforced.place),
         notes=(*skipped, *notes),
+        baseline=found.text if found is not None and not found.ours else None,
     )
 
 

@@ -59,6 +59,7 @@ def aalearn(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         if name.startswith("AALEARN_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("aalearn.cli.vouching.is_root", lambda: False)  # nothing is written to this machine's records
 
     def call(*arguments: str | Path) -> Done:
         capfd.readouterr()

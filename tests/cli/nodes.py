@@ -23,8 +23,10 @@ class CommandNode:
         self._aalearn = aalearn
         self._log = folder / "audit.log"
         self._serial = 0
+        self.root = True  # whether commands are typed by root
         self.begin = int(time.time()) - 5 * DAY
         monkeypatch.setattr(onnode, "machine", lambda _: self.sim.machine)
+        monkeypatch.setattr("aalearn.cli.vouching.is_root", lambda: self.root)
         monkeypatch.setenv("AALEARN_BASE", str(self.base))
         monkeypatch.setenv("AALEARN_NODE", "web-1")
 

@@ -14,7 +14,7 @@ from tests.cli.nodes import CommandNode
 
 pytestmark = pytest.mark.parser
 
-GATES = ("proof", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
+GATES = ("proof", "author", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ therefore written down a second time, in a folder of root's own backups, one fil
 and written as a whole.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -85,21 +86,22 @@ def add(backups: Path, profile: bytes, decisions: Sequence[Decision] = (), revis
         folder.write(_name(profile), json.dumps(document, indent=1, sort_keys=True).encode(), 0o600)
 
 
-def roots_own(file: Path) -> bool:
-    """Return whether only root (or this user, who acts as root) can change a file, make it, or put another there."""
-    place = Path(os.path.abspath(file))
+def roots_own(file: Path, owners: frozenset[int] = frozenset({0})) -> bool:
+    """Return whether only root (the uids `owners`) can change a file, make it, or put another in its place."""
+    place = file.absolute()
     try:
         chains = {place, place.resolve()}
         files = [one.with_name(one.name + end) for one in chains for end in _BESIDE]
         above = [folder for one in chains for folder in one.parents]
-        return all(_safe(one, sticky=False) for one in files if os.path.lexists(one)) and all(map(_safe, above))
+        there = [one for one in files if os.path.lexists(one)]
+        return all(_safe(one, owners, sticky=False) for one in there) and all(_safe(one, owners) for one in above)
     except (OSError, RuntimeError):
         return False
 
 
-def _safe(place: Path, *, sticky: bool = True) -> bool:
+def _safe(place: Path, owners: frozenset[int], *, sticky: bool = True) -> bool:
     about = place.lstat()
-    if about.st_uid not in (0, os.geteuid()):
+    if about.st_uid not in owners:
         return False
     if stat.S_ISLNK(about.st_mode):
         return True  # where it leads is looked at as well
@@ -122,17 +124,18 @@ def _read(folder: Folder, profile: bytes) -> Vouched:
     content = folder.read(name)
     if content is None:
         return Vouched()
-    try:
+    found = None
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         document = json.loads(content)
-        if document["schema"] != _SCHEMA or document["profile"].encode("utf-8", "surrogateescape") != profile:
-            raise ValueError
-        return Vouched(
-            tuple(_made(Decision, one) for one in document["decisions"]),
-            tuple(_made(Kept, one) for one in document["revisions"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if document["schema"] == _SCHEMA and document["profile"].encode("utf-8", "surrogateescape") == profile:
+            found = Vouched(
+                tuple(_made(Decision, one) for one in document["decisions"]),
+                tuple(_made(Kept, one) for one in document["revisions"]),
+            )
+    if found is None:
         where = shown(str(folder.path / name))
-        raise PolicyError(f"{where} is damaged, or a newer aalearn wrote it: what root decided is not known") from None
+        raise PolicyError(f"{where} is damaged, or a newer aalearn wrote it: what root decided is not known")
+    return found
 
 
 def _made(kind: type[_T], entry: dict[str, Any]) -> _T:
