@@ -74,7 +74,7 @@ def _all(face: Face, store: Store) -> None:
 
 def _one(face: Face, store: Store, name: bytes) -> None:
     summary = next(summary for summary in store.profiles() if summary.name == name)
-    losses = [loss for loss in store.losses() if _inside(loss, summary)]
+    losses = [loss for loss in store.losses_of(name) if loss.within(summary.first, summary.last)]
     timeline = [row for row in store.timeline() if row.profile == name or row.profile.startswith(name + b"//")]
     accesses = store.accesses(name)
     programs = sorted({program for access in accesses for program in access.programs})
@@ -134,7 +134,6 @@ def _readiness(
     """
     from dataclasses import replace
 
-    from aalearn.learn.convergence import Loss as Lost
     from aalearn.learn.convergence import converge
     from aalearn.learn.options import Action
     from aalearn.learn.synthesis import synthesize
@@ -152,8 +151,7 @@ def _readiness(
         review=tuple(one for one in synthesis.review if one.rule not in denied),
         withheld=tuple(one for one in synthesis.withheld if one.rule not in denied),
     )
-    lost = [Lost(loss.time, loss.kind, loss.amount) for loss in losses]
-    found = converge(synthesis, accesses, lost, gate=promote.wanted(face))
+    found = converge(synthesis, accesses, losses, gate=promote.wanted(face))
     values = {
         "ready": found.ready,
         "sentence": found.sentence,
@@ -168,10 +166,6 @@ def _readiness(
         "waiting": found.waiting,
     }
     return values, found.sentence
-
-
-def _inside(loss: Loss, summary: ProfileSummary) -> bool:
-    return loss.node in summary.nodes and (not loss.time or summary.first <= loss.time <= summary.last)
 
 
 def _doubts(summary: ProfileSummary) -> str:
@@ -194,7 +188,7 @@ def _loss_lines(losses: Sequence[Loss]) -> list[str]:
     for loss in losses:
         key = (loss.node, loss.kind)
         times, amount, last = sums.get(key, (0, 0, 0))
-        sums[key] = (times + 1, amount + loss.amount, max(last, loss.time))
+        sums[key] = (times + loss.times, amount + loss.amount, max(last, loss.time, loss.until))
     rows = [
         (kind, node, f"{times:,}", f"{amount:,}", day_and_time(last))
         for (node, kind), (times, amount, last) in sorted(sums.items())

@@ -13,18 +13,10 @@ from math import ceil
 from aalearn.learn.review import Judged
 from aalearn.learn.synthesis import Synthesis, key
 from aalearn.model.event import Access
+from aalearn.model.loss import Loss
 from aalearn.model.text import shown
 
 DAY = 86_400_000  # milliseconds
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Something that was not recorded: when (ms since the epoch), what kind, how many records (0: not known)."""
-
-    time: int
-    kind: str
-    amount: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ def converge(
     last = max((access.last for access in accesses), default=0)
     last_new = max((found.first for found in seen), default=0)
     end = max(now, last)
-    incomplete = tuple(sorted((loss for loss in losses if first <= loss.time <= end or not loss.time), key=_when))
+    incomplete = tuple(sorted((loss for loss in losses if loss.within(first, end))))
     made = Convergence(
         runs=runs,
         nodes=len({node for access in accesses for node in access.nodes}),
@@ -133,10 +125,6 @@ def _species(rule: Judged, synthesis: Synthesis, known: dict[int, Access]) -> _S
     accesses = [known[number] for number in ids if number in known]
     runs = max([len(rule.draft.runs), *(access.run_count for access in accesses)], default=0)
     return _Seen(runs, min((access.first for access in accesses), default=0))
-
-
-def _when(loss: Loss) -> tuple[int, str, int]:
-    return (loss.time, loss.kind, loss.amount)
 
 
 def _with_words(found: Convergence, gate: Gate) -> Convergence:
@@ -196,13 +184,13 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 
 
 def _losses(losses: Sequence[Loss]) -> str:
-    times = sorted(loss.time for loss in losses if loss.time)
+    times = sorted(max(loss.time, loss.until) for loss in losses if loss.time)
     kinds = sorted({loss.kind for loss in losses})
     on = ""
     if times:
         moment = datetime.fromtimestamp(times[-1] / 1000, UTC)
         on = f" on {_DAYS[moment.weekday()]} {moment:%Y-%m-%d}"
-    return f"{_count(len(losses), 'loss')}{on} ({', '.join(shown(kind) for kind in kinds)})"
+    return f"{_count(sum(loss.times for loss in losses), 'loss')}{on} ({', '.join(shown(kind) for kind in kinds)})"
 
 
 def _count(number: int, what: str) -> str:

@@ -22,10 +22,7 @@ from aalearn.service.figures import OTHERS, Figures, ProfileFigures
 from aalearn.service.options import ServiceOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aalearn.store import Store
-    from aalearn.store.readings import Loss as StoredLoss
     from aalearn.store.readings import ProfileSummary
 
 LONGEST_S: Final = 240.0
@@ -150,7 +147,6 @@ def work(request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
     with Store.open(request["db"], readonly=True) as store:
         summaries = store.profiles()
         tell({"profiles": len(summaries)})
-        losses = store.losses()
         for summary in sorted(summaries, key=lambda one: -one.last)[: request["most"]]:
             if summary.accesses > MOST_ACCESSES:
                 continue
@@ -159,16 +155,14 @@ def work(request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
             if request["marks"].get(name) == mark:
                 tell({"name": name, "same": True})
                 continue
-            made = _figures(store, summary, losses, request["gate"])
+            made = _figures(store, summary, request["gate"])
             if made is not None:
                 tell({"name": name, "mark": mark, "figures": made})
 
 
-def _figures(
-    store: "Store", summary: "ProfileSummary", losses: "Sequence[StoredLoss]", gate: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def _figures(store: "Store", summary: "ProfileSummary", gate: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the figures of one profile, None where none can be made for it."""
-    from aalearn.learn.convergence import Gate, Loss, converge
+    from aalearn.learn.convergence import Gate, converge
     from aalearn.learn.options import Options
     from aalearn.learn.synthesis import synthesize
     from aalearn.lifecycle.decided import decisions
@@ -180,14 +174,13 @@ def _figures(
         synthesis = synthesize(summary.name, accesses, Options(target=Target(), decisions=known))
     except NotExpressible:
         return None
-    inside = [Loss(loss.time, loss.kind, loss.amount) for loss in losses if loss.node in summary.nodes]
-    found = converge(synthesis, accesses, inside, gate=Gate(**gate))
+    found = converge(synthesis, accesses, store.losses_of(summary.name), gate=Gate(**gate))
     return {
         "rules": found.rules,
         "coverage": found.coverage,
         "runs": found.runs,
         "waiting": found.waiting,
-        "incomplete": len(found.incomplete),
+        "incomplete": sum(loss.times for loss in found.incomplete),
         "ready": found.ready,
     }
 

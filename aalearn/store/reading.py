@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, and_, func, select
 
 from aalearn.model.event import Access, Event, Verdict
 from aalearn.store import schema
+from aalearn.store.batch import NODES_KEPT
 from aalearn.store.codec import VERDICTS, decode_need, group, to_str
 from aalearn.store.joining import Stretch, together
 from aalearn.store.readings import Decision, Loss, ProfileSummary, Revision, Run, Status, Step
@@ -64,14 +65,13 @@ def runs_in_all(connection: Connection, base: int, joined: int) -> int:
 def profiles(connection: Connection) -> tuple[ProfileSummary, ...]:
     """Return all summaries by name."""
     nodes = node_names(connection)
-    labels, totals, losses = schema.labels.c, schema.totals.c, schema.losses.c
+    labels, totals = schema.labels.c, schema.totals.c
     asked = select(labels.label, totals.verdict, totals.accesses, totals.state)
     by_name: dict[bytes, list[tuple[Verdict, int, State]]] = {}
     rows = connection.execute(asked.join_from(schema.labels, schema.totals, labels.id == totals.label))
     for label, verdict, accesses, state in rows:
         by_name.setdefault(group(label), []).append((VERDICTS[verdict], accesses, decode_state(state)))
-    asked_lost = select(losses.node, losses.time, losses.until, losses.times)
-    lost = [(node, time, until, times) for node, time, until, times in connection.execute(asked_lost)]
+    lost = losses(connection)
     return tuple(_summary(connection, name, by_name[name], nodes, lost) for name in sorted(by_name))
 
 
@@ -80,7 +80,7 @@ def _summary(
     name: bytes,
     totals: list[tuple[Verdict, int, State]],
     nodes: dict[int, str],
-    lost: list[tuple[int, int, int, int]],
+    lost: tuple[Loss, ...],
 ) -> ProfileSummary:
     counts: dict[Verdict, tuple[int, int]] = {}
     whole = State()
@@ -101,12 +101,14 @@ def _summary(
         runs=runs_in_all(connection, base, len(joined)),
         nodes=_names(whole.nodes, nodes),
         trusted=whole.trusted,
-        losses=sum(
-            times
-            for node, time, until, times in lost
-            if node in whole.nodes and time <= whole.last and until >= whole.first
-        ),
+        losses=sum(loss.times for loss in _on(lost, whole.nodes, nodes) if loss.within(whole.first, whole.last)),
     )
+
+
+def _on(lost: Iterable[Loss], ids: Collection[int], nodes: dict[int, str]) -> list[Loss]:
+    """Return the losses on these nodes. Of more nodes than are kept nobody knows which: then those on any."""
+    names = _names(ids, nodes)
+    return [loss for loss in lost if len(ids) >= NODES_KEPT or loss.node in names]
 
 
 def _names(ids: Iterable[int], nodes: dict[int, str]) -> tuple[str, ...]:
@@ -187,6 +189,16 @@ def losses(connection: Connection) -> tuple[Loss, ...]:
         for at, node, kind, amount, source, until, times in connection.execute(select(*columns))
     ]
     return tuple(sorted(found))
+
+
+def losses_of(connection: Connection, name: bytes) -> tuple[Loss, ...]:
+    """Return the losses on the nodes where a profile was seen, by time."""
+    labels, totals = schema.labels.c, schema.totals.c
+    asked = select(totals.state).join_from(schema.labels, schema.totals, labels.id == totals.label)
+    ids: set[int] = set()
+    for state in connection.execute(asked.where(labels.base == base_id(name))).scalars():
+        ids |= decode_state(state).nodes
+    return tuple(_on(losses(connection), ids, node_names(connection)))
 
 
 def timeline(connection: Connection) -> tuple[Status, ...]:

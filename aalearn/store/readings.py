@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 
 from aalearn.model.event import Verdict
+from aalearn.model.loss import Loss as Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +46,6 @@ class Run:
     id: int
     container: bytes = b""
     pod: bytes = b""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Loss:
-    """Records known to be missing. `time` 0: unknown.
-
-    Old losses are summed up by node, kind and day: then `times` of them happened from `time` to `until`. For a single
-    one `until` is 0.
-    """
-
-    time: int
-    node: str
-    kind: str
-    amount: int
-    source: str
-    until: int = 0
-    times: int = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)

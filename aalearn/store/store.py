@@ -336,6 +336,10 @@ class Store:
         """Return all known losses by time."""
         return self._read(reading.losses)
 
+    def losses_of(self, name: bytes) -> tuple[Loss, ...]:
+        """Return the known losses on the nodes where a profile was seen, whenever they happened, by time."""
+        return self._read(lambda connection: reading.losses_of(connection, name))
+
     def counters(self) -> Mapping[str, int]:
         """Return the counters, sorted by name."""
         return self._read(reading.counters)

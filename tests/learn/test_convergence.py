@@ -1,6 +1,7 @@
 """When learning is finished: coverage, what the next run brings, losses, one sentence."""
 
-from aalearn.learn.convergence import DAY, Gate, Loss, converge
+from aalearn.learn.convergence import DAY, Gate, converge
+from aalearn.model.loss import Loss
 from tests.learn.accesses import Made
 from tests.learn.conftest import learn
 
@@ -44,10 +45,22 @@ def test_single_rules_lower_the_coverage() -> None:
 
 def test_losses_are_said_with_their_day() -> None:
     made = window(24)
-    losses = [Loss(START + 1000, "callbacks suppressed", 3), Loss(START + 2000, "backlog"), Loss(START - DAY, "old")]
+    losses = [
+        Loss(START + at, "node", kind)
+        for at, kind in ((1000, "callbacks suppressed"), (2000, "backlog"), (-DAY, "old"))
+    ]
     found = converge(learn(made.all), made.all, losses, START + 3 * DAY)
     assert len(found.incomplete) == 2
     assert found.sentence.startswith("not ready: 2 losses on Tuesday 2025-11-18 (backlog, callbacks suppressed)")
+
+
+def test_losses_summed_up_by_day_count_where_their_time_meets_the_window() -> None:
+    made = window(24)
+    day = Loss(START - DAY // 2, "node", "backlog", 2000, "", START + 1000, 3)
+    before = Loss(START - DAY, "node", "old", 1, "", START - 1, 2)
+    found = converge(learn(made.all), made.all, [day, before, Loss(START + 4 * DAY, "node", "later")], START + 3 * DAY)
+    assert found.incomplete == (day,)
+    assert "3 losses on Tuesday 2025-11-18 (backlog)" in found.sentence
 
 
 def test_a_new_rule_lately_and_risks_and_nodes() -> None:

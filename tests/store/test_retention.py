@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aalearn.store import Store, retention
-from aalearn.store.batch import Batch, LossRow, RunKey, StatusRow
+from aalearn.store.batch import NODES_KEPT, Batch, LossRow, RunKey, StatusRow
 from aalearn.store.readings import Loss, Retained
 from tests.store.sightings import START, Sighting, commit, many, take
 
@@ -129,6 +129,32 @@ def test_old_losses_are_summed_up_and_windows_stay_incomplete(url: str) -> None:
         assert settle(store, HUGE).losses == 0
         store.commit(Batch(losses=losses))  # told again
         assert store.losses() == told
+
+
+def test_losses_of_a_profile_stay_in_its_time_when_they_are_summed_up(url: str) -> None:
+    start = START - START % DAY
+    with Store.open(url) as store:
+        commit(
+            store, [Sighting(start + 500, 1, 7, b"web", b"/x"), Sighting(start + 900, 2, 7, b"db", b"/x", node="n2")]
+        )
+        store.commit(Batch(losses=[LossRow("n1", "s", at, "k", 1000) for at in (start + 5, start + 600)]))
+
+        def inside() -> list[Loss]:
+            return [loss for loss in store.losses_of(b"web") if loss.within(start + 500, start + 2 * DAY)]
+
+        assert [loss.times for loss in inside()] == [1]
+        settle(store, HUGE)
+        assert [(loss.times, loss.amount) for loss in inside()] == [(2, 2000)]
+        assert store.losses_of(b"db") == ()
+
+
+def test_with_more_nodes_than_are_kept_a_loss_on_any_counts(url: str) -> None:
+    nodes = [f"n{number}" for number in range(NODES_KEPT + 20)]
+    with Store.open(url) as store:
+        commit(store, [Sighting(START + at, at, 7, b"web", b"/x", node=node) for at, node in enumerate(nodes, 1)])
+        store.commit(Batch(losses=[LossRow(node, "s", START + 9, "k", 1) for node in nodes]))
+        assert {loss.node for loss in store.losses_of(b"web")} == set(nodes)
+        assert store.profiles()[0].losses == len(nodes)
 
 
 def test_a_window_inside_a_summed_day_is_incomplete(url: str) -> None:
