@@ -27,7 +27,6 @@ from aalearn.lifecycle.proving import Beyond
 from aalearn.lifecycle.replay import Fate, Reply
 from aalearn.model.event import Access
 from aalearn.model.loss import Loss
-from aalearn.model.loss import Loss
 from aalearn.model.text import shown
 from aalearn.policy.gate import describe
 from aalearn.policy.oracle import Oracle
