@@ -1,9 +1,10 @@
 """The program as a person runs it: by a new process, or (faster) by `run` in this one with captured output."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,3 +108,11 @@ def db(node: "Simulated", tmp_path: Path) -> str:
     promoted.promote(node, url, promoted.ONE, "enforced", 1)
     promoted.promote(node, url, promoted.TWO, "enforced", 2)
     return url
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let children hear SIGINT also where these tests were started in the background, with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

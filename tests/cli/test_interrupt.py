@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("seen", ["aalearn.model", "typer", "aalearn.cli.face", "pydantic_settings", "sqlalchemy"])
-def test_while_modules_load(seen: str, tmp_path: object) -> None:
+def test_while_modules_load(seen: str, tmp_path: Path, interruptible: None) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "aalearn", "--db", f"sqlite:///{tmp_path}/x.db", "ingest", "-"]
     with subprocess.Popen(
         command,
@@ -28,8 +29,7 @@ def test_while_modules_load(seen: str, tmp_path: object) -> None:
             if line.startswith(b"import time:") and line.rpartition(b"|")[2].strip().startswith(seen.encode()):
                 break
         process.send_signal(signal.SIGINT)
-        said += process.stderr.read()
-        process.wait()
+        said += process.communicate(timeout=60)[1]
     told = [line for line in said.decode().splitlines() if not line.startswith("import time:")]
     assert process.returncode == 130, told
     assert len(told) == 1

@@ -78,7 +78,7 @@ def test_nothing_enforced_is_said(aalearn: Face, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def piped(db: str) -> Iterator["subprocess.Popen[bytes]"]:
+def piped(db: str, interruptible: None) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "aalearn", "--db", db, "--output", "json", "watch", "--interval", "0.2"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment(), cwd=ROOT
@@ -114,7 +114,7 @@ def test_lines_for_programs_while_another_writes(db: str, piped: "subprocess.Pop
     assert piped.wait(20) == 0
 
 
-def test_a_screen_on_a_terminal_lets_nothing_through(db: str) -> None:
+def test_a_screen_on_a_terminal_lets_nothing_through(db: str, interruptible: None) -> None:
     deny(db, (reading(HOSTILE), 3), (SOCKET, 1))
     main, terminal = pty.openpty()
     command = [sys.executable, "-m", "aalearn", "--db", db, "watch", "--interval", "0.2"]
