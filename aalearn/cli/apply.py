@@ -11,6 +11,7 @@ from aalearn.cli.face import face_of
 from aalearn.cli.output import talk
 from aalearn.model.errors import UsageError
 
+SERVICE = "aalearn"  # User= of aalearn.service
 EXAMPLE = "Example: it is started by aalearn-apply@.service for each connection to aalearn-apply.socket"
 
 
@@ -22,13 +23,31 @@ def command(
 ) -> None:
     """Serve one request: take a profile back to a text that was applied here before, or put it into complain mode.
 
-    A request can't bring a text with it. Who asked for what, and what was done, goes to standard error.
+    Only root and the user aalearn may ask, and only once within the probation of a promotion. A request can't bring a
+    text with it. Who asked for what, and what was done, goes to standard error.
     """
     if not from_socket:
         raise UsageError("aalearn apply is started by systemd with --socket; for yourself use promote and rollback")
     from aalearn.lifecycle.node.server import serve
 
     face = face_of(context)
-    code = serve(lambda: onnode.machine_in_haste(face), 0, 1, lambda line: talk(f"aalearn apply: {line}"))
+    code = serve(
+        lambda: onnode.machine_in_haste(face),
+        0,
+        1,
+        lambda line: talk(f"aalearn apply: {line}"),
+        service=_service(),
+        probation=lambda: onnode.probation_in_haste(face),
+    )
     if code:
         raise typer.Exit(code)
+
+
+def _service() -> tuple[int, ...]:
+    """Return the uid of the service's user, nothing where there is none."""
+    from pwd import getpwnam
+
+    try:
+        return (getpwnam(SERVICE).pw_uid,)
+    except KeyError:
+        return ()

@@ -54,4 +54,5 @@ def watch(face: Face) -> Watch:
     judge = judge_here(face)
     options = Options(target=judge.target) if judge else Options()
     client = Client(face.settings.promotion.apply_socket)
-    return Watch(limits(face), client, options, permits=permits_by(judge) if judge else None)
+    permits = permits_by(judge) if judge else None
+    return Watch(limits(face), client, options, node=face.settings.node, permits=permits)

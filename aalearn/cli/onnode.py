@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aalearn.cli.face import Face
@@ -26,27 +26,47 @@ def records_moved(face: Face, there: Machine) -> None:
 
 
 SYSTEM_FILE = "/etc/aalearn/config.toml"  # as `settings.SYSTEM_FILE`; a test holds them together
+PROBATION = 3_600.0  # as the default of `promotion.probation_seconds`
 
 
 def machine_in_haste(face: Face) -> Machine:
     """Return the same for the applier, which races an outage: of the system's configuration only what it needs is read,
     for pydantic alone takes as long as all the rest. Where anything is unusual it is read in full.
     """
-    import os
-    import tomllib
     from pathlib import Path
 
     from aalearn.lifecycle.node.machine import Machine
 
-    if face.config is not None or any(name.startswith("AALEARN_") for name in os.environ):
-        return machine(face)
-    try:
-        values = tomllib.loads(Path(SYSTEM_FILE).read_text("utf-8"))
-    except FileNotFoundError:
-        values = {}
-    except (OSError, ValueError):
+    values = _system_values(face)
+    if values is None:
         return machine(face)
     base, parser = values.get("base", ""), values.get("parser")
     if not isinstance(base, str) or not isinstance(parser, str | None):
         return machine(face)
     return Machine.real(profiles=Path(base), parser=parser) if base else Machine.real(parser=parser)
+
+
+def probation_in_haste(face: Face) -> float:
+    """Return the probation of a promotion in seconds, likewise."""
+    values = _system_values(face)
+    section = values.get("promotion", {}) if values is not None else None
+    seconds = section.get("probation_seconds", PROBATION) if isinstance(section, dict) else None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        return face.settings.promotion.probation_seconds
+    return float(seconds)
+
+
+def _system_values(face: Face) -> dict[str, Any] | None:
+    """Return what the system's configuration holds, None where more than that counts or it can't be read."""
+    import os
+    import tomllib
+    from pathlib import Path
+
+    if face.config is not None or any(name.startswith("AALEARN_") for name in os.environ):
+        return None
+    try:
+        return tomllib.loads(Path(SYSTEM_FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        return None

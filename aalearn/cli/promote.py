@@ -12,11 +12,11 @@ from aalearn.cli.completion import profile_names
 from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import complain as tell
 from aalearn.cli.output import plain, table
-from aalearn.model.errors import UsageError
+from aalearn.model.errors import StoreError, UsageError
 from aalearn.model.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aalearn.learn.convergence import Gate as Wanted
     from aalearn.lifecycle.gates import Gate
@@ -73,13 +73,15 @@ def command(
     promotion = _prepare(face, machine, profile, wishes)
     left: tuple[Task, ...] = tuple(promotion.astray)
     refused = [gate for gate in promotion.gates if gate.refuses]
-    done = False
+    done, recorded = False, True
     if not dry_run and not refused:
-        left = _enforce(face, machine, promotion, wishes)
+        left, recorded = _enforce(face, machine, promotion, wishes)
         done = True
     document = _document(promotion, wishes, left, done=done)
     face.emit(document, _text(promotion, dry_run=dry_run))
     _tell(face, promotion, left, refused, done=done)
+    if not recorded:
+        raise typer.Exit(3)
     pending = any(gate.name == "tasks" and gate.forced for gate in promotion.gates)
     if refused or (done and left and not pending):
         raise typer.Exit(1)
@@ -198,9 +200,13 @@ def wanted(face: Face) -> Wanted:
     return Wanted(limits.coverage, limits.new_rules_a_run, limits.runs, limits.quiet_days, limits.nodes)
 
 
-def _enforce(face: Face, machine: Machine, promotion: _Promotion, wishes: _Wishes) -> tuple[Task, ...]:
-    """Do it, record the steps, restart units; return the tasks that are still out of reach."""
+def _enforce(face: Face, machine: Machine, promotion: _Promotion, wishes: _Wishes) -> tuple[tuple[Task, ...], bool]:
+    """Do it, record the steps, restart units; return the tasks that are still out of reach, and whether the store has
+    all of it.
+    """
     from aalearn.lifecycle.decided import who
+    from aalearn.lifecycle.node.applier import applied
+    from aalearn.lifecycle.node.entries import found_of
     from aalearn.lifecycle.promote import carry_out, out_of_reach
     from aalearn.lifecycle.promote import restart as restart_units
     from aalearn.lifecycle.stages import Stage
@@ -213,13 +219,14 @@ def _enforce(face: Face, machine: Machine, promotion: _Promotion, wishes: _Wishe
     def look() -> tuple[Task, ...]:
         return out_of_reach(machine, made.name, made.policy)
 
-    since = done.applied.when if done.applied else 0
+    found = found_of(applied(machine, made.name))
+    load = {"since": done.applied.when if done.applied else 0, "found": found.mode if found else ""}
     left = look()
-    _record(face, promotion, wishes, stage, left, since=since)
+    recorded = _record(face, promotion, wishes, stage, left, load)
     if wishes.restart:
         left = restart_units(wishes.restart, look)
-        _record(face, promotion, wishes, stage, left, since=since, again=True)
-    return left
+        recorded = _record(face, promotion, wishes, stage, left, load, again=recorded)
+    return left, recorded
 
 
 def _record(
@@ -228,12 +235,13 @@ def _record(
     wishes: _Wishes,
     stage: Stage,
     left: Sequence[Task],
+    load: Mapping[str, Any],
     *,
-    since: int,
     again: bool = False,
-) -> None:
-    """Write the steps: learning where it was never said, ready, and what it is now. `since`: when (ms) the load began,
-    for what is denied from then on counts.
+) -> bool:
+    """Write the steps: learning where it was never said, ready, and what it is now; return whether that was possible.
+
+    `load` says since when (ms) what is denied counts, and in which mode the profile was found before aalearn.
     """
     from json import dumps
     from time import time
@@ -245,7 +253,7 @@ def _record(
     gates = {gate.name: "forced" if gate.forced else "holds" if gate.holds else "pending" for gate in promotion.gates}
     detail = {
         "mode": "enforce",
-        "since": since,
+        **load,
         "file": made.whole.place,
         "places": [part.place for part in made.parts],
         "gates": gates,
@@ -255,18 +263,25 @@ def _record(
     steps = [] if again else [Stage.READY]
     if not again and promotion.before is Stage.DRAFT:
         steps.insert(0, Stage.LEARNING)
-    with face.store(readonly=False) as store:
-        for step in (*steps, stage):
-            told = detail if step is stage else {"gates": gates}
-            store.step(
-                promotion.name,
-                step,
-                revision=made.revision.number,
-                who=who(),
-                reason=wishes.reason,
-                when=int(time() * 1000),
-                detail=dumps(told, sort_keys=True),
-            )
+    try:
+        with face.store(readonly=False) as store:
+            for step in (*steps, stage):
+                told = detail if step is stage else {"gates": gates}
+                store.step(
+                    promotion.name,
+                    step,
+                    revision=made.revision.number,
+                    who=who(),
+                    reason=wishes.reason,
+                    when=int(time() * 1000),
+                    detail=dumps(told, sort_keys=True),
+                )
+    except StoreError as error:
+        name = shown(promotion.name)
+        tell(f"{name} IS enforced, but the store could not be told: {error}", "not written down")
+        face.say(f"aalearn: once the store takes it: `sudo aalearn reconcile --fix {name}` writes it down")
+        return False
+    return True
 
 
 def _unit(promotion: _Promotion, wishes: _Wishes) -> str:

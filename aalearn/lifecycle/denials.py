@@ -178,6 +178,19 @@ def denials(weigher: Weigher, accesses: Iterable[Access], since: int = 0) -> tup
     return tuple(sorted(found, key=by_time))
 
 
+def of_node(access: Access, node: str) -> Access | None:
+    """Return what of an access was seen on this node, None for nothing; `node` "" takes all.
+
+    Where others did it too, once is what is certain. A node may be known by its short and by its full name.
+    """
+    if not node:
+        return access
+    own = [one for one in access.nodes if one == node or one.startswith(f"{node}.") or node.startswith(f"{one}.")]
+    if not own:
+        return None
+    return access if len(own) == len(access.nodes) else replace(access, first=access.last, count=1, nodes=tuple(own))
+
+
 def by_time(one: Denial) -> tuple[int, int, bytes, str, bytes]:
     """Return a key that sorts denials by time, and those of one moment by what they are."""
     return one.first, one.last, one.label, one.judgement.what, one.sample

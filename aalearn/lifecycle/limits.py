@@ -3,8 +3,9 @@
 A program that was taken over can cause denials at will. So the way back must never be the attacker's way out:
 
 - It is open only during the probation after a promotion. Later denials are told, and a person decides.
-- It leads to the revision that was enforced before, if there is one. Complain mode is for a first promotion, or where
-  the settings say so.
+- It leads to the revision that was enforced before, if there is one; else to what was found here before the first
+  promotion, if that was enforced. Complain mode is for the rest, or where the settings say so, and never for what was
+  enforced without aalearn.
 - A denial of tier 1 never opens complain mode.
 - Records that programs can forge count for nothing, nor does what a person refused (that denial was meant).
 """
@@ -34,6 +35,7 @@ class Back(StrEnum):
     """Where a profile goes back to."""
 
     PREVIOUS = "previous"  # the revision that was enforced before
+    FOUND = "found"  # what was enforced here before aalearn
     COMPLAIN = "complain"  # the same text, in complain mode
     NOWHERE = "nowhere"  # it stays: a person decides
 
@@ -54,7 +56,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Promoted:
     """A profile that is enforced: since when (ms), by which revision, which one was enforced before (None: none), the
-    systemd unit where it is known. `final`: it was taken back already, so it goes no further by itself.
+    systemd unit where it is known. `final`: it was taken back already, so it goes no further by itself. `found`: the
+    profile was enforced before aalearn's first promotion.
     """
 
     profile: bytes
@@ -64,6 +67,7 @@ class Promoted:
     unit: str = ""
     canary: bool = False
     final: bool = False
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ def way_back(trip: Trip, promoted: Promoted, limits: Limits, now: int, helps: bo
         if helps is False:
             return Way(Back.NOWHERE, stays, f"revision {previous}, enforced before, would deny all of it too")
         return Way(Back.PREVIOUS, previous, f"revision {previous} was enforced before")
+    if promoted.found:
+        return Way(Back.FOUND, 0, "it was enforced before aalearn's first promotion")
     if not opens:
         return Way(Back.NOWHERE, stays, "no other revision was enforced before, and tier 1 never opens complain mode")
     why = "the settings say so" if previous is not None else "no other revision was enforced before"
@@ -233,7 +239,7 @@ def promoted_of(profile: bytes, steps: Sequence[Past]) -> Promoted | None:
             enforced = [*(one for one in enforced if one != step.revision), step.revision]
         elif step.stage == "reverted":
             enforced = enforced[:-1]
-            if step.detail.get("mode") == "enforce":
+            if step.detail.get("mode") == "enforce" and step.revision:  # 0: what was found here
                 enforced = [*(one for one in enforced if one != step.revision), step.revision]
                 since = step.when + 1  # what led to it is over
         elif step.stage == "retired":
@@ -247,4 +253,5 @@ def promoted_of(profile: bytes, steps: Sequence[Past]) -> Promoted | None:
         return None
     unit = next((str(one.detail["unit"]) for one in reversed(steps) if one.detail.get("unit")), "")
     previous = enforced[-2] if len(enforced) > 1 and not final else None
-    return Promoted(profile, enforced[-1], since, previous, unit, canary=last.stage == "canary", final=final)
+    found = any(one.detail.get("found") == "enforce" for one in steps if one.stage in _ENFORCING)
+    return Promoted(profile, enforced[-1], since, previous, unit, last.stage == "canary", final, found)

@@ -5,9 +5,11 @@ A file that a person edited is never overwritten, and no task is restarted.
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, apply, finish, undo
+from aalearn.lifecycle.node.entries import found_of, promoted_since
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Intent, Records
 from aalearn.lifecycle.observing import compiled
@@ -96,7 +98,15 @@ def mend(
         raise PolicyError(f"{name}: its file was edited by somebody else, so nothing is loaded over it")
     if Kind.NOT_WRITTEN_DOWN in kinds:
         before = next((one.revision for one in reversed(entries[:-1]) if one.revision), 0)
-        detail = {"mode": last.mode, "from": before, "text_sha256": last.text, "written_by": "reconcile"}
+        detail: dict[str, Any] = {
+            "mode": last.mode,
+            "from": before,
+            "text_sha256": last.text,
+            "written_by": "reconcile",
+        }
+        if last.stage in (Stage.CANARY, Stage.ENFORCED) and (since := promoted_since(entries)) is not None:
+            before_us = found_of(entries)
+            detail |= {"since": since, "found": before_us.mode if before_us else ""}
         store.step(
             profile,
             last.stage,

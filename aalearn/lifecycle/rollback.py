@@ -11,6 +11,7 @@ from aalearn.lifecycle.difference import differences
 from aalearn.lifecycle.judge import Loaded
 from aalearn.lifecycle.node import requests
 from aalearn.lifecycle.node.applier import applied
+from aalearn.lifecycle.node.entries import stood_before
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Records
 from aalearn.lifecycle.node.tasks import Task, tasks, under
@@ -65,8 +66,8 @@ def carry_out(machine: Machine, wanted: Plan, *, who: str, reason: str) -> reque
     refuses; then all is as before.
     """
     if wanted.target is None:
-        return requests.complain(machine, wanted.profile, who=who, reason=reason)
-    return requests.revert(machine, wanted.profile, number=wanted.target.number, who=who, reason=reason)
+        return requests.complain(machine, wanted.profile, who=who, reason=reason, asked=False)
+    return requests.revert(machine, wanted.profile, number=wanted.target.number, who=who, reason=reason, asked=False)
 
 
 def _target(profile: bytes, entries: Sequence[Applied], to: int | None) -> Applied:
@@ -85,18 +86,11 @@ def _target(profile: bytes, entries: Sequence[Applied], to: int | None) -> Appli
 
 
 def _before(profile: bytes, entries: Sequence[Applied]) -> Applied:
-    """Return what stood before the current text, passing over steps that kept it (canary, then enforced)."""
-    by_number = {one.number: one for one in entries}
-    current = entries[-1]
-    found: Applied | None = by_number.get(current.before)
-    seen = {current.number}
-    while found is not None and found.number not in seen:
-        if found.place == current.place and found.text and (found.text, found.mode) != (current.text, current.mode):
-            return found
-        seen.add(found.number)
-        found = by_number.get(found.before)
-    name = shown(profile)
-    raise UsageError(f"nothing stood before the current text of {name} on this machine: use --complain or --to NUMBER")
+    found = stood_before(entries)
+    if found is not None and (found.text or found.policy):
+        return found
+    hint = "use --complain or --to NUMBER"
+    raise UsageError(f"nothing stood before the current text of {shown(profile)} on this machine: {hint}")
 
 
 def _changes(machine: Machine, current: Applied, target: Applied) -> tuple[Change, ...] | None:

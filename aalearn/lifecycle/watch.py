@@ -16,9 +16,10 @@ from typing import Final, Protocol
 from aalearn.learn.options import Options
 from aalearn.lifecycle import units
 from aalearn.lifecycle.decided import decisions
-from aalearn.lifecycle.denials import REFUSALS, Denial, Weigher, denials, summed
+from aalearn.lifecycle.denials import REFUSALS, Denial, Weigher, denials, of_node, summed
 from aalearn.lifecycle.figures import Figures
 from aalearn.lifecycle.limits import Back, Guard, Limits, Promoted, Trip, Way, counts, promoted_of, way_back
+from aalearn.lifecycle.node.wire import Answer
 from aalearn.lifecycle.past import pasts
 from aalearn.lifecycle.permits import Permits
 from aalearn.lifecycle.stages import Stage
@@ -41,13 +42,13 @@ _BASIS: Final = 200  # denials that are kept to ask whether another revision wou
 
 
 class Reverter(Protocol):
-    """What may be asked of the privileged side. Both raise AalearnError where nothing was changed."""
+    """What may be asked of the privileged side. Both return what was done, and raise AalearnError where nothing was."""
 
-    def revert(self, profile: bytes, sha256: str) -> object:
-        """Enforce again the text with this digest, which was applied here before."""
+    def revert(self, profile: bytes, sha256: str) -> Answer:
+        """Enforce again the text with this digest, which was applied here before; with "" what stood before."""
 
-    def complain(self, profile: bytes) -> object:
-        """Put the profile's own applied text into complain mode."""
+    def complain(self, profile: bytes) -> Answer:
+        """Put the profile's own applied text into complain mode; where it was enforced without aalearn, that again."""
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class Watch:
         reverter: Reverter,
         options: Options | None = None,
         *,
+        node: str = "",
         permits: Permits | None = None,
         unit_state: Callable[[str], units.UnitState | None] = units.state,
         unit_of: Callable[[int], str] = units.of_pid,
@@ -101,6 +103,7 @@ class Watch:
         self._limits = limits
         self._reverter = reverter
         self._options = options or Options()
+        self._node = node  # "": what was denied anywhere counts
         self._permits = permits
         self._unit_state = unit_state
         self._unit_of = unit_of
@@ -126,7 +129,10 @@ class Watch:
             name = group(label)
             # What is new here was just read from the store, with this batch in it.
             if name in self._watched and name not in fresh:
-                found.setdefault(name, []).append(_access(label, need, owner, tally))
+                one = of_node(_access(label, need, owner, tally), self._node)
+                if one is None:
+                    continue
+                found.setdefault(name, []).append(one)
                 self._place(self._watched[name], tally)
         for name in sorted(found):
             self._heed(self._watched[name], found[name], store)
@@ -175,7 +181,8 @@ class Watch:
         self._watched[promoted.profile] = watched
         _LOG.info("watching %s: revision %d is enforced", shown(promoted.profile), promoted.revision)
         accesses = store.accesses(promoted.profile, verdicts=REFUSALS)
-        found = denials(weigher, accesses, promoted.since)
+        here = (own for one in accesses if (own := of_node(one, self._node)) is not None)
+        found = denials(weigher, here, promoted.since)
         if found:
             kinds, events = len(found), summed(found)
             _LOG.warning(
@@ -266,6 +273,10 @@ class Watch:
             if self._now < pending.at:
                 return
             pending.tries += 1
+            if pending.tries > 1 and self._over(watched):  # root does nothing any more
+                pending.done = replace(pending.way, back=Back.NOWHERE, why="its probation is over")
+                self._record(watched, pending, store)
+                return
             pending.running = self._worker.submit(self._take_back, watched.promoted, pending)
         if pending.running is not None:
             if not pending.running.done():
@@ -293,9 +304,14 @@ class Watch:
             way = way_back(pending.trip, promoted, self._limits, pending.trip.when, helps)
         if way.back is Back.PREVIOUS:
             self._reverter.revert(promoted.profile, pending.sha256)
-        elif way.back is Back.COMPLAIN:
-            self._reverter.complain(promoted.profile)
+        elif way.back is Back.FOUND:
+            self._reverter.revert(promoted.profile, "")
+        elif way.back is Back.COMPLAIN and self._reverter.complain(promoted.profile).mode != "complain":
+            return Way(Back.FOUND, 0, "it was enforced before aalearn's first promotion")
         return way
+
+    def _over(self, watched: _Watched) -> bool:
+        return self._now > watched.promoted.since + self._limits.probation * 1000
 
     def _record(self, watched: _Watched, pending: _Pending, store: Store) -> None:
         """Write down what was done. Where the store can't be written it is tried again with the next tick."""
@@ -336,8 +352,7 @@ class Watch:
                 watched.before = watched.before or found
                 if how and (trip := watched.guard.unit_failed(watched.unit, how, self._now)):
                     self._passed(watched, trip, store)
-        over = self._now > watched.promoted.since + self._limits.probation * 1000
-        if not watched.unit or over or watched.promoted.final or watched.polling is not None:
+        if not watched.unit or self._over(watched) or watched.promoted.final or watched.polling is not None:
             return
         wanted = watched.before is None or watched.guard.watches_unit(self._now)
         if wanted and self._now - watched.polled >= _POLL_MS:
@@ -350,6 +365,8 @@ def _stays(name: bytes, trip: Trip, way: Way) -> None:
 
 
 def _where(way: Way) -> str:
+    if way.back is Back.FOUND:
+        return "what was enforced here before aalearn"
     return f"revision {way.revision}" if way.back is Back.PREVIOUS else "complain mode"
 
 
@@ -362,7 +379,7 @@ def _detail(promoted: Promoted, pending: _Pending, way: Way) -> Mapping[str, obj
     ]
     return {
         "from": promoted.revision,
-        "mode": "enforce" if way.back is Back.PREVIOUS else "complain",
+        "mode": "complain" if way.back is Back.COMPLAIN else "enforce",
         "cause": str(pending.trip.cause),
         "automatic": True,
         "lacking": lacking[:50],

@@ -34,6 +34,28 @@ def test_both_ways_give_the_same_machine(
     assert told(onnode.machine_in_haste(Face())) == told(onnode.machine(Face()))
 
 
+@pytest.mark.parametrize("text", ["", "[promotion]\nprobation_seconds = 12\n", "[promotion]\nruns = 2\n"])
+def test_both_ways_give_the_same_probation(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    monkeypatch.setattr(onnode, "SYSTEM_FILE", str(file))
+    monkeypatch.setattr(settings, "SYSTEM_FILE", file)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    assert onnode.probation_in_haste(Face()) == Face().settings.promotion.probation_seconds
+
+
+@pytest.mark.parametrize("text", ["promotion = 3\n", "[promotion]\nprobation_seconds = 'x'\n"])
+def test_a_probation_that_is_none_is_told(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aalearn.model.errors import UsageError
+
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    monkeypatch.setattr(onnode, "SYSTEM_FILE", str(file))
+    monkeypatch.setattr(settings, "SYSTEM_FILE", file)
+    with pytest.raises(UsageError):
+        onnode.probation_in_haste(Face())
+
+
 def test_what_is_unusual_is_read_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apparmor_parser: str) -> None:
     from aalearn.model.errors import UsageError
 

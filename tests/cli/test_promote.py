@@ -2,12 +2,15 @@
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aalearn.lifecycle.node.applier import applied
+from aalearn.lifecycle.node.tasks import Task
+from aalearn.model.errors import StoreError
 from aalearn.store import Store
 from tests.cli.conftest import Face
 from tests.cli.nodes import CommandNode
@@ -426,3 +429,44 @@ def test_it_needs_root(node: CommandNode, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("os.geteuid", lambda: 0)
     with pytest.raises(UsageError, match="AppArmor is off in this kernel"):
         RealKernel(node.base, ("apparmor_parser",)).ready()
+
+
+def test_a_store_that_takes_nothing_after_the_load(learned: CommandNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is so is said; the restart is done all the same; reconcile writes it down later."""
+    restarted: list[str] = []
+
+    def restart(units: tuple[str, ...], look: Callable[[], tuple[Task, ...]]) -> tuple[Task, ...]:
+        restarted.extend(units)
+        return look()
+
+    monkeypatch.setattr("aalearn.lifecycle.promote.restart", restart)
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreError("the store: its disk is full; nothing of this was written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "step", full)
+        done = learned.run("promote", "app", "--restart", "app.service")
+    assert done.code == 3
+    assert "app IS enforced, but the store could not be told: the store: its disk is full" in done.err
+    assert "`sudo aalearn reconcile --fix app` writes it down" in done.err
+    assert "revision 2 is enforced, from app" in done.err
+    assert restarted == ["app.service"]
+    assert learned.kernel.modes() == {"app": "enforce"}
+    assert states(learned) == [("learning", 1)]
+    assert learned.run("reconcile", "--fix", "app").code == 0
+    assert states(learned) == [("learning", 1), ("enforced", 2)]
+    with Store.open(learned.db, readonly=True) as store:
+        step = store.steps(b"app")[-1]
+    detail = json.loads(step.detail)
+    assert detail["since"] == applied(learned.sim.machine, b"app")[-1].when
+    assert detail["mode"] == "enforce"
+
+
+def test_the_step_tells_whether_it_was_enforced_before_aalearn(node: CommandNode) -> None:
+    node.sim.load("abi <abi/3.0>,\nprofile app /usr/bin/app {\n  include if exists <local/app>\n}\n", "app")
+    node.runs()
+    node.ingest()
+    assert node.run("promote", "app").code == 0
+    with Store.open(node.db, readonly=True) as store:
+        assert json.loads(store.steps(b"app")[-1].detail)["found"] == "enforce"

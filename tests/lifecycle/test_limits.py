@@ -10,6 +10,7 @@ from tests.lifecycle.watching import NAME, SOCKET, T0, access, denial, reading, 
 
 LIMITS = Limits(denials=3, seconds=10, probation=100, unit_seconds=30)
 FIRST = Promoted(NAME, 2, T0)
+FOUND = Promoted(NAME, 2, T0, found=True)
 SECOND = Promoted(NAME, 2, T0, previous=1)
 
 
@@ -29,6 +30,10 @@ def trip(cause: Cause) -> Trip:
         (FIRST, Cause.RATE, "previous", 1, None, Back.COMPLAIN),
         (FIRST, Cause.UNIT, "previous", 1, None, Back.COMPLAIN),
         (FIRST, Cause.TIER, "previous", 1, None, Back.NOWHERE),
+        (FOUND, Cause.RATE, "previous", 1, None, Back.FOUND),  # it was enforced without aalearn: never complain mode
+        (FOUND, Cause.UNIT, "complain", 1, None, Back.FOUND),
+        (FOUND, Cause.TIER, "previous", 1, None, Back.FOUND),
+        (FOUND, Cause.RATE, "previous", 101, None, Back.NOWHERE),
         (FIRST, Cause.TIER, "complain", 1, None, Back.NOWHERE),
         (FIRST, Cause.RATE, "complain", 101, None, Back.NOWHERE),  # the probation is over
         (SECOND, Cause.RATE, "previous", 101, None, Back.NOWHERE),
@@ -42,7 +47,7 @@ def test_where_it_goes_back_to(
     way = way_back(trip(cause), promoted, limits, T0 + after * 1000, helps)
     assert way.back is back
     assert way.why
-    assert way.revision == (1 if back is Back.PREVIOUS else promoted.revision)
+    assert way.revision == {Back.PREVIOUS: 1, Back.FOUND: 0}.get(back, promoted.revision)
 
 
 @given(st.sampled_from(Cause), st.booleans(), st.integers(0, 10**9), st.sampled_from(["previous", "complain"]))
@@ -137,6 +142,13 @@ def steps(*rows: tuple[str, int] | tuple[str, int, dict[str, object]]) -> tuple[
         (
             (("enforced", 1), ("enforced", 2), ("reverted", 1, {"mode": "enforce"}), ("ready", 3), ("enforced", 3)),
             Promoted(NAME, 3, T0 + 4, previous=1),
+        ),
+        ((("enforced", 1, {"found": "enforce"}),), Promoted(NAME, 1, T0, found=True)),
+        ((("enforced", 1, {"found": "complain"}),), Promoted(NAME, 1, T0)),
+        ((("enforced", 1, {"found": "enforce"}), ("reverted", 0, {"mode": "enforce"})), None),  # back at what was found
+        (
+            (("enforced", 1, {"found": "enforce"}), ("reverted", 0, {"mode": "enforce"}), ("enforced", 2)),
+            Promoted(NAME, 2, T0 + 2, found=True),
         ),
         ((("enforced", 1), ("retired", 0)), None),
         ((("enforced", 1), ("retired", 0), ("draft", 0), ("enforced", 2)), Promoted(NAME, 2, T0 + 3)),

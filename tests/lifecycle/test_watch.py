@@ -282,3 +282,74 @@ def test_a_flood_of_names_fills_neither_journal_nor_memory(store: Store, caplog:
     told = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert len(told) == 3 * 21 - 20
     assert scene.watch.figures.denied == {(b"nginx", 0): 7500}
+
+
+def test_what_was_enforced_before_aalearn_comes_back(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store)
+    store.save_revision(b"nginx", "profile nginx { }\n", "{}", author="x", reason="", when=T0)
+    detail = json.dumps({"mode": "enforce", "found": "enforce"})
+    store.step(b"nginx", "enforced", revision=1, who="anna", reason="", when=scene.now, detail=detail)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    assert scene.applier.asked == [("revert", "nginx", "")]
+    assert scene.states[-1] == ("reverted", 0, "aalearn")
+    assert json.loads(store.steps(b"nginx")[-1].detail)["mode"] == "enforce"
+    assert "nginx was taken back to what was enforced here before aalearn" in caplog.text
+    scene.tick()
+    assert not scene.watch.figures.watched
+
+
+def test_root_knows_better_what_was_enforced_before(store: Store) -> None:
+    """The store may not know it, or be wrong: what root did is what is written down."""
+    scene = Scene(store)
+    scene.promote(1)
+    scene.applier.complains_in = "enforce"
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    assert scene.states[-1] == ("reverted", 0, "aalearn")
+    assert json.loads(store.steps(b"nginx")[-1].detail)["mode"] == "enforce"
+
+
+def test_root_is_not_asked_again_once_the_probation_is_over(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(store, failures=1000)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    scene.tick(200)
+    left = scene.applier.failures
+    scene.tick(200)
+    assert scene.applier.failures == left
+    assert "it stays enforced: its probation is over" in caplog.text
+    assert not scene.watch.figures.pending
+
+
+@pytest.mark.parametrize(("node", "count"), [("other", 0), ("a", 3), ("a.example.org", 3), ("", 3), ("ab", 0)])
+def test_only_denials_of_this_node_count(store: Store, node: str, count: int) -> None:
+    """One that sends its log here, or shares the store, can take back nothing of this one."""
+    for begins_before in (False, True):  # seen as they come, and read from the store
+        watch = Watch(LIMITS, Recorder(), node=node, worker=Now(), clock=lambda: T0 + 5000, unit_of=lambda _: "")
+        name = b"nginx" if begins_before else b"redis"
+        store.save_revision(name, "profile x { }\n", "{}", author="x", reason="", when=T0)
+        store.step(name, "enforced", revision=1, who="anna", reason="", when=T0)
+        if not begins_before:
+            watch.tick(T0 + 1, store)
+        made = batch((reading("/a", name), T0 + 1000, 3))
+        store.commit(made)
+        if begins_before:
+            watch.tick(T0 + 4000, store)
+        else:
+            watch.committed(made, store)
+        assert sum(watch.figures.denied.values()) == count
+        assert store.steps(name)[-1].state == ("reverted" if count else "enforced")
+
+
+def test_a_denial_of_this_node_and_others_counts_once(store: Store) -> None:
+    watch = Watch(LIMITS, Recorder(), node="a", worker=Now(), clock=lambda: T0 + 5000, unit_of=lambda _: "")
+    store.step(b"nginx", "enforced", revision=1, who="anna", reason="", when=T0)
+    watch.tick(T0 + 1, store)
+    made = batch((reading("/a"), T0 + 1000, 1))
+    next(iter(made.tallies.values())).see(T0 + 1001, b"x", None, "evil", True, b"")
+    next(iter(made.tallies.values())).count += 100
+    store.commit(made)
+    watch.committed(made, store)
+    assert sum(watch.figures.denied.values()) == 1

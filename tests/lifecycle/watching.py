@@ -5,6 +5,7 @@ from typing import Any
 
 from aalearn.learn.options import Decision, Options
 from aalearn.lifecycle.denials import Denial, Weigher
+from aalearn.lifecycle.node.wire import Answer
 from aalearn.model.errors import PolicyError
 from aalearn.model.event import Access, Event, Verdict
 from aalearn.store.batch import Batch, RunKey, Tally
@@ -38,15 +39,17 @@ def weigher(*decisions: Decision) -> Weigher:
     return Weigher(NAME, Options(), decisions)
 
 
-def batch(*rows: tuple[Event, int, int], trusted: bool = True, sample: bytes = b" pid=77 comm=x") -> Batch:
+def batch(
+    *rows: tuple[Event, int, int], trusted: bool = True, sample: bytes = b" pid=77 comm=x", node: str = "a"
+) -> Batch:
     """Return what intake would commit: (event, time, count) each."""
     made = Batch()
     for what, time, count in rows:
-        run = RunKey("a", what.profile, 77, time)
+        run = RunKey(node, what.profile, 77, time)
         made.run(run, time, b"nginx")
         tally = made.tallies.setdefault((what.profile, what, None), Tally())
         for _ in range(count):
-            tally.see(time, b"nginx", run, "a", trusted, sample)
+            tally.see(time, b"nginx", run, node, trusted, sample)
     return made
 
 
@@ -68,12 +71,15 @@ class Recorder:
     def __init__(self, failures: int = 0) -> None:
         self.asked: list[tuple[str, ...]] = []
         self.failures = failures
+        self.complains_in = "complain"  # the mode that complain() leads to
 
-    def revert(self, profile: bytes, sha256: str) -> None:
+    def revert(self, profile: bytes, sha256: str) -> Answer:
         self._do("revert", profile.decode(), sha256)
+        return Answer(profile.decode(), "enforce", sha256, 0)
 
-    def complain(self, profile: bytes) -> None:
+    def complain(self, profile: bytes) -> Answer:
         self._do("complain", profile.decode())
+        return Answer(profile.decode(), self.complains_in, "", 0)
 
     def _do(self, *what: str) -> None:
         if self.failures:

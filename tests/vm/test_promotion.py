@@ -12,6 +12,12 @@ from tests.vm.workloads import BASH, Road
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 
+ASK = (
+    "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect('/run/aalearn/apply.sock')\n"
+    "s.sendall(sys.argv[1].encode()+b'\\n')\ns.shutdown(1)\nprint(s.recv(65536).decode())"
+)
+
+
 @pytest.fixture(scope="module")
 def bed(vm_ready: None) -> Iterator[Bed]:
     with Bed("6.12", aalearn=True) as booted:
@@ -83,28 +89,33 @@ def test_tasks_that_are_not_reached(road: Road) -> None:
 
 
 def test_the_service_asks_for_the_way_back(road: Road) -> None:
-    """The unprivileged user gets complain mode and the enforced text again, over the socket, and nothing else."""
+    """The service's user gets complain mode over the socket, once and in the probation; nobody else gets anything."""
     bed = road.bed
     bed.check("systemctl start aalearn-apply.socket")
 
     def ask(request: object) -> dict[str, object]:
         line = request if isinstance(request, str) else json.dumps(request)
-        script = (
-            "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect('/run/aalearn/apply.sock')\n"
-            "s.sendall(sys.argv[1].encode()+b'\\n')\ns.shutdown(1)\nprint(s.recv(65536).decode())"
-        )
-        output = bed.check(f"runuser -u aalearn -- python3 -c {shlex.quote(script)} {shlex.quote(line)}")
+        output = bed.check(f"runuser -u aalearn -- python3 -c {shlex.quote(ASK)} {shlex.quote(line)}")
         found: dict[str, object] = json.loads(output)
         return found
 
-    answer = ask({"schema": 1, "do": "complain", "profile": "report"})
+    request = {"schema": 1, "do": "complain", "profile": "report"}
+    assert "probation of report is over" in str(ask(request)["error"])  # hours ago, by the guest's clock
+    bed.put("/etc/aalearn/config.toml", "[promotion]\nprobation_seconds = 1000000\n")
+    other = f"runuser -u nobody -g aalearn -- python3 -c {shlex.quote(ASK)} {shlex.quote(json.dumps(request))}"
+    assert "PermissionError" in bed.run(other).output, "who may read the store may not ask"
+    answer = ask(request)
     assert answer.get("ok"), f"{answer}\n{bed.check('journalctl -u aalearn-apply@* --no-pager | tail -30')}"
     assert road.modes()["report"] == "complain"
     answer = ask({"schema": 1, "do": "revert", "profile": "report"})
-    assert (answer["ok"], answer["mode"]) == (True, "enforce")
-    assert road.modes()["report"] == "enforce"
-    for request in ("{}", {"schema": 1, "do": "load", "profile": "x"}, {"schema": 1, "do": "revert", "profile": "lsb"}):
-        assert ask(request)["ok"] is False
+    assert "once for each promotion" in str(answer.get("error", answer))
+    assert road.modes()["report"] == "complain"
+    for wrong in ("{}", {"schema": 1, "do": "load", "profile": "x"}, {"schema": 1, "do": "revert", "profile": "lsb"}):
+        assert ask(wrong)["ok"] is False
     told = bed.check("journalctl -u 'aalearn-apply@*' --no-pager")
     assert "asked to complain report: done: complain mode" in told
     assert "was refused" in told
+    assert bed.check("stat -c '%U %G %a' /var/lib/aalearn-apply /run/aalearn/apply.sock").splitlines() == [
+        "root root 700",
+        "root aalearn-apply 660",
+    ]

@@ -35,6 +35,7 @@ class Change:
     with where they shall lead, "" for no link. `stage`, `revision` (0: none), `who` and `reason` are those of the step
     that the store gets, `origin` the sha256 of the revision's text there. `remembered` False forgets all that was
     applied (a retirement). `before` is the number of the entry that a later revert leads to (None: the last one).
+    `asked`: the service asked for it.
     """
 
     profile: bytes
@@ -49,6 +50,7 @@ class Change:
     remembered: bool = True
     before: int | None = None
     origin: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def _apply(machine: Machine, records: Records, change: Change) -> Done:
         reason=change.reason,
         when=int(time.time() * 1000),
         origin=change.origin,
+        asked=change.asked,
     )
     records.begin(intent)
     return _carried_out(machine, records, intent, change.before, remembered=change.remembered)
@@ -196,6 +199,7 @@ def _carried_out(machine: Machine, records: Records, intent: Intent, before: int
             when=intent.when,
             links=intent.links,
             origin=intent.origin,
+            asked=intent.asked,
         )
         entry = next((one for one in entries[-1:] if one.when == made.when and one.text == made.text), None)
         entry = entry or records.record(intent.name, made)

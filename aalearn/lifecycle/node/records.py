@@ -22,7 +22,8 @@ from aalearn.model.errors import PolicyError
 from aalearn.model.text import shown
 
 _SCHEMA: Final = 1
-_KEPT: Final = 50  # applied texts that are remembered, a profile
+_KEPT: Final = 50  # texts that persons applied and that are remembered, a profile
+_KEPT_ASKED: Final = 10  # and those that the service asked for, which take no person's place
 _WAIT: Final = 30.0  # seconds for another change of this node to end
 _T = TypeVar("_T", "Intent", "Applied")
 
@@ -42,7 +43,7 @@ class Intent:
 
     `place` is below the policy folder. `stage`, `revision` (0: none), `who`, `reason` are the step's, for the store;
     `when` in ms since the epoch. `origin` is the sha256 of the revision's text as the store has it, which may differ in
-    its flags or be a part of the file, "" for none.
+    its flags or be a part of the file, "" for none. `asked`: the service asked for it, not a person.
     """
 
     profile: str
@@ -58,6 +59,7 @@ class Intent:
     reason: str
     when: int
     origin: str = ""
+    asked: bool = False
 
     @property
     def name(self) -> bytes:
@@ -71,7 +73,7 @@ class Applied:
 
     `text` and `policy` are sha256 of backups ("": no file, not loaded); `mode` the kernel's word for the profile.
     `before` is the number of the entry that a revert leads to, 0 for none. `stage`, `revision`, `who`, `reason`, `when`
-    (ms) are those of the step in the store; `origin` is as in `Intent`.
+    (ms) are those of the step in the store; `origin` and `asked` are as in `Intent`.
     """
 
     number: int
@@ -87,6 +89,7 @@ class Applied:
     when: int
     links: tuple[Link, ...] = ()
     origin: str = ""
+    asked: bool = False
 
 
 @dataclass(slots=True)
@@ -162,10 +165,14 @@ class Records:
         return tuple(sorted(found))
 
     def record(self, profile: bytes, entry: Applied) -> Applied:
-        """Add an entry (its number is given here) and forget the oldest beyond those that are kept."""
+        """Add an entry (its number is given here) and forget the oldest beyond those that are kept.
+
+        What was found here first always stays.
+        """
         entries = self.applied(profile)
         numbered = replace(entry, number=entries[-1].number + 1 if entries else 1)
-        self._write(_file("applied", _text(profile)), [asdict(one) for one in (*entries, numbered)[-_KEPT:]], profile)
+        kept = _kept((*entries, numbered))
+        self._write(_file("applied", _text(profile)), [asdict(one) for one in kept], profile)
         return numbered
 
     def drop(self, profile: bytes) -> None:
@@ -212,6 +219,15 @@ class Records:
 
     def _damaged(self, name: str) -> PolicyError:
         return PolicyError(f"{shown(str(self._folder.path / name))} is damaged, or a newer aalearn wrote it")
+
+
+def _kept(entries: Sequence[Applied]) -> list[Applied]:
+    """Return the entries that are remembered: those of persons and those that were asked for each in their measure."""
+    found = [one.number for one in entries if not one.stage]
+    persons = [one.number for one in entries if one.stage and not one.asked]
+    asked = [one.number for one in entries if one.stage and one.asked]
+    wanted = {*found, *persons[-_KEPT:], *asked[-_KEPT_ASKED:]}
+    return [one for one in entries if one.number in wanted]
 
 
 def _locked(fd: int, path: Path, wait: float) -> None:

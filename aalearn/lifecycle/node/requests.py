@@ -1,7 +1,8 @@
 """What an unprivileged service may have done: an earlier text of a profile again, or complain mode. Never a new text.
 
 The service reads hostile logs. So a request names a profile, and at most the sha256 of a text that was applied here
-before; the text itself comes from root's own backups. An edit by a person in between is never overwritten.
+before; the text itself comes from root's own backups. An edit by a person in between is never overwritten. What of it
+the service may have, and when, `asked` says; a person's rollback comes here too.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, Done, applied, apply
+from aalearn.lifecycle.node.entries import links_at, stood_before
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Records
 from aalearn.lifecycle.node.texts import flagged, whole
@@ -27,13 +29,19 @@ class Reverted:
 
 def previous(machine: Machine, profile: bytes) -> Applied | None:
     """Return the entry that a revert of the profile leads to, None when nothing was here before. Only root may ask."""
-    entries = applied(machine, profile)
-    if not entries:
-        return None
-    return next((one for one in entries if one.number == entries[-1].before), None)
+    return stood_before(applied(machine, profile))
 
 
-def revert(machine: Machine, profile: bytes, *, sha256: str = "", number: int = 0, who: str, reason: str) -> Reverted:
+def revert(
+    machine: Machine,
+    profile: bytes,
+    *,
+    sha256: str = "",
+    number: int = 0,
+    who: str,
+    reason: str,
+    asked: bool = True,
+) -> Reverted:
     """Apply again what was applied here before the last change, or the text of that sha256, or the entry of that
     number. Of several entries with the same text one in enforce mode is meant.
 
@@ -45,9 +53,11 @@ def revert(machine: Machine, profile: bytes, *, sha256: str = "", number: int = 
     if sha256:
         of_text = [one for one in reversed(entries) if sha256 in (one.text, one.origin)]
         target = min(of_text, key=lambda one: (one.mode != "enforce", one.text != sha256), default=None)
+    elif number:
+        target = next((one for one in entries if one.number == number), None)
     else:
-        target = next((one for one in entries if one.number == (number or last.before)), None)
-    if target is None or not target.text:
+        target = stood_before(entries)
+    if target is None or not (target.text or (target.policy and target.place.startswith(f"{files.LOCAL}/"))):
         what = f"no text {shown(sha256[:16])} was" if sha256 else "nothing else was"
         raise UsageError(f"{what} applied to {shown(profile)} on this node before: ask for complain mode instead")
     if target.place != last.place:
@@ -56,11 +66,9 @@ def revert(machine: Machine, profile: bytes, *, sha256: str = "", number: int = 
             "move it by hand"
         )
     with Records.open(machine.backups) as records:
-        text = records.get(target.text)
-    if text is None:
-        raise PolicyError("the text to go back to is missing")
+        text = records.get(target.text)  # None: there was no local file
     judge = machine.judge()
-    written = whole(judge, profile, target.place, text)
+    written = whole(judge, profile, target.place, text or b"")
     if target.mode == "complain":  # perhaps by a link, which the text does not show
         written = written.in_mode(profile, complain=True)
     policy = written.policy(judge)
@@ -71,16 +79,17 @@ def revert(machine: Machine, profile: bytes, *, sha256: str = "", number: int = 
         policy=policy,
         stage=Stage.REVERTED,
         who=who,
-        links=_links_at(entries, target),
+        links=links_at(entries, target),
         revision=target.revision,
         reason=reason,
         before=target.before,
         origin=target.origin,
+        asked=asked,
     )
     return _reverted(apply(machine, change))
 
 
-def complain(machine: Machine, profile: bytes, *, who: str, reason: str) -> Reverted:
+def complain(machine: Machine, profile: bytes, *, who: str, reason: str, asked: bool = True) -> Reverted:
     """Put what was applied last into complain mode: by its flags, or where its file is another's, by the link.
 
     Raises as `revert`.
@@ -111,18 +120,9 @@ def complain(machine: Machine, profile: bytes, *, who: str, reason: str) -> Reve
         revision=last.revision,
         reason=reason,
         origin=last.origin,
+        asked=asked,
     )
     return _reverted(apply(machine, change))
-
-
-def _links_at(entries: tuple[Applied, ...], target: Applied) -> tuple[tuple[str, str], ...]:
-    """Return where each link led when `target` was the last entry: what later ones changed is as it was before them."""
-    found: dict[str, str] = {}
-    for entry in reversed(entries):
-        if entry.number > target.number:
-            found |= {link.place: link.old for link in entry.links}
-    found |= {link.place: link.new for link in target.links}
-    return tuple(sorted(found.items()))
 
 
 def _reverted(done: Done) -> Reverted:

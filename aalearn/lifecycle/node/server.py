@@ -5,12 +5,12 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
+from aalearn.lifecycle.node.asked import take_back
 from aalearn.lifecycle.node.machine import Machine
-from aalearn.lifecycle.node.requests import Reverted, complain, revert
-from aalearn.lifecycle.node.wire import LARGEST, Answer, Request, parse_request, refusal
+from aalearn.lifecycle.node.wire import LARGEST, Answer, parse_request, refusal
 from aalearn.model.errors import AalearnError, UsageError
 from aalearn.model.text import shown
 
@@ -18,13 +18,23 @@ _PATIENCE: Final = 10.0  # seconds for a request to come
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
-def serve(machine: Callable[[], Machine], source: int, sink: int, tell: Callable[[str], None]) -> int:
+def serve(
+    machine: Callable[[], Machine],
+    source: int,
+    sink: int,
+    tell: Callable[[str], None],
+    *,
+    service: Collection[int] = (),
+    probation: Callable[[], float] = lambda: 3_600.0,
+) -> int:
     """Serve the request on descriptor `source`, answer on `sink`; return the exit code.
 
-    `tell` gets one line for the journal, whatever happens. Never raises for what the other side does.
+    Root and this user may ask, and the users `service`. `probation` gives the seconds in which a promotion is taken
+    back. `tell` gets one line for the journal, whatever happens. Never raises for what the other side does.
     """
-    who = _peer(source)
+    uid, who = _peer(source)
     try:
+        _may_ask(uid, service)
         request = parse_request(_line(source))
     except UsageError as error:
         tell(f"{who} was refused: {error}")
@@ -32,7 +42,7 @@ def serve(machine: Callable[[], Machine], source: int, sink: int, tell: Callable
         return 2
     asked = f"{who} asked to {request.do} {request.profile}" + (f" to {request.sha256}" if request.sha256 else "")
     try:
-        done = _done(machine(), request, who)
+        done = take_back(machine(), request, who=who, probation=probation())
     except (AalearnError, OSError) as error:
         told = str(error) if isinstance(error, AalearnError) else shown(f"{error.filename or ''} {error.strerror}")
         tell(f"{asked}: nothing was changed: {told}")
@@ -44,11 +54,9 @@ def serve(machine: Callable[[], Machine], source: int, sink: int, tell: Callable
     return 0
 
 
-def _done(machine: Machine, request: Request, who: str) -> Reverted:
-    reason = "asked over the socket"
-    if request.do == "complain":
-        return complain(machine, request.name, who=who, reason=reason)
-    return revert(machine, request.name, sha256=request.sha256, who=who, reason=reason)
+def _may_ask(uid: int, service: Collection[int]) -> None:
+    if uid not in {0, os.geteuid(), *service}:
+        raise UsageError("only root and the service's user may ask")
 
 
 def _line(source: int) -> bytes:
@@ -74,12 +82,12 @@ def _answer(sink: int, line: bytes) -> None:
         return
 
 
-def _peer(source: int) -> str:
-    """Return who is at the other end: by the socket's credentials, which the kernel wrote."""
+def _peer(source: int) -> tuple[int, str]:
+    """Return who is at the other end, its uid first: by the socket's credentials, which the kernel wrote."""
     try:
         with socket.socket(fileno=os.dup(source)) as connection:
             raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    except OSError:
-        return f"uid {os.getuid()}"
+    except OSError:  # no socket: whoever started this holds the other end
+        return os.getuid(), f"uid {os.getuid()}"
     pid, uid, _ = _CREDENTIALS.unpack(raw)
-    return f"uid {uid} (pid {pid})"
+    return uid, f"uid {uid} (pid {pid})"

@@ -1,0 +1,88 @@
+"""What root lets the service take back, whatever the service says. By root's own records, clock and settings alone.
+
+The service reads hostile logs, and may be another's by now. So what it asks for is done
+
+- only within the probation after a promotion by a person, and once for each promotion;
+- never to something weaker than what stood before the first promotion: where that was enforced, it is gone back to,
+  and complain mode is not opened.
+"""
+
+import time
+
+from aalearn.lifecycle.node.applier import applied
+from aalearn.lifecycle.node.entries import ENFORCING, found_of, promoted_since, stood_before
+from aalearn.lifecycle.node.machine import Machine
+from aalearn.lifecycle.node.records import Applied
+from aalearn.lifecycle.node.requests import Reverted, complain, revert
+from aalearn.lifecycle.node.wire import Request
+from aalearn.lifecycle.stages import Stage
+from aalearn.model.errors import UsageError
+from aalearn.model.text import shown
+
+_REASON = "asked over the socket"
+
+
+def take_back(machine: Machine, request: Request, *, who: str, probation: float) -> Reverted:
+    """Do what a request asks for, within the limits. `probation` in seconds.
+
+    Raises UsageError where it is not allowed or nothing is there to go back to, PolicyError as `revert`.
+    """
+    entries = applied(machine, request.name)
+    done = _done_already(request, entries)
+    if done is not None:  # by a service that was killed before it could write that down
+        return Reverted(done, ("it was taken back already",))
+    _allowed(request.name, entries, probation)
+    found = found_of(entries)
+    enforced = found if found is not None and found.mode in ENFORCING else None
+    if request.do == "complain":
+        if enforced is None:
+            return complain(machine, request.name, who=who, reason=_REASON, asked=True)
+        target = enforced
+    else:
+        target = _target(request, entries, enforced)
+    return revert(machine, request.name, number=target.number, who=who, reason=_REASON, asked=True)
+
+
+def _done_already(request: Request, entries: tuple[Applied, ...]) -> Applied | None:
+    """Return the last entry where it is what this request has led to already."""
+    last = entries[-1] if entries else None
+    if last is None or last.stage != Stage.REVERTED or not last.asked:
+        return None
+    if request.do == "complain":
+        found = found_of(entries)
+        there = last.mode == "complain" or (found is not None and last.text == found.text)
+    else:
+        there = not request.sha256 or request.sha256 in (last.text, last.origin)
+    return last if there else None
+
+
+def _allowed(name: bytes, entries: tuple[Applied, ...], probation: float) -> None:
+    if not entries:
+        raise UsageError(f"nothing was applied to {shown(name)} on this node by aalearn")
+    since = promoted_since(entries)
+    if since is None:
+        again = entries[-1].stage == Stage.REVERTED
+        why = "was taken back already: once for each promotion" if again else "is at no promotion here"
+        raise UsageError(f"{shown(name)} {why}; a person may go on with `aalearn rollback`")
+    if time.time() * 1000 > since + probation * 1000:
+        raise UsageError(f"the probation of {shown(name)} is over: a person may run `aalearn rollback`")
+
+
+def _target(request: Request, entries: tuple[Applied, ...], enforced: Applied | None) -> Applied:
+    """Return the entry to go back to: one that was enforced; of what was never enforced only what stood before."""
+    before = stood_before(entries)
+    if request.sha256:
+        of_text = [one for one in reversed(entries) if request.sha256 in (one.text, one.origin)]
+        target = next((one for one in of_text if one.mode in ENFORCING), None)
+        if target is None and any(one == before for one in of_text):
+            target = before
+    else:
+        target = before
+    if target is not None and target.mode not in ENFORCING and enforced is not None:
+        target = enforced
+    if target is None:
+        what = f"no text {request.sha256[:16]} was" if request.sha256 else "nothing else was"
+        raise UsageError(
+            f"{what} enforced for {shown(request.name)} on this node before: ask for complain mode instead"
+        )
+    return target

@@ -1,0 +1,60 @@
+"""What root's list of applied texts says: what stood before, since when a promotion is in force, what was found.
+
+Pure.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from aalearn.lifecycle.node.records import Applied
+from aalearn.lifecycle.stages import Stage
+
+ENFORCING: Final = frozenset({"enforce", "kill"})  # modes in which something is refused
+_PROMOTED: Final = frozenset({Stage.CANARY, Stage.ENFORCED})
+
+
+def found_of(entries: Sequence[Applied]) -> Applied | None:
+    """Return the entry of what was here before aalearn changed anything, None where nothing was."""
+    return next((one for one in entries[:1] if not one.stage), None)
+
+
+def stood_before(entries: Sequence[Applied]) -> Applied | None:
+    """Return what stood before the last entry, passing over steps that kept its text (canary, then enforced)."""
+    if not entries:
+        return None
+    by_number = {one.number: one for one in entries}
+    current = entries[-1]
+    found = by_number.get(current.before)
+    seen = {current.number}
+    while found is not None and found.number not in seen:
+        if found.place == current.place and (found.text, found.mode) != (current.text, current.mode):
+            return found
+        seen.add(found.number)
+        found = by_number.get(found.before)
+    return None
+
+
+def promoted_since(entries: Sequence[Applied]) -> int | None:
+    """Return since when (ms) the promotion that the last entry tells of is in force, None where that is none.
+
+    Applied again, or told again while a restart was waited for, it goes on.
+    """
+    if not entries or entries[-1].stage not in _PROMOTED:
+        return None
+    last = entries[-1]
+    since = last.when
+    for one in reversed(entries[:-1]):
+        if (one.stage, one.revision, one.text, one.mode) != (last.stage, last.revision, last.text, last.mode):
+            break
+        since = min(since, one.when)
+    return since
+
+
+def links_at(entries: Sequence[Applied], target: Applied) -> tuple[tuple[str, str], ...]:
+    """Return where each link led when `target` was the last entry: what later ones changed is as it was before them."""
+    found: dict[str, str] = {}
+    for entry in reversed(entries):
+        if entry.number > target.number:
+            found |= {link.place: link.old for link in entry.links}
+    found |= {link.place: link.new for link in target.links}
+    return tuple(sorted(found.items()))
