@@ -90,8 +90,17 @@ def export(context: typer.Context, file: Target, force: Force = False) -> None:
 def import_(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An export of aalearn.", show_default=False)],
+    trusted: Annotated[
+        bool,
+        typer.Option(
+            "--trusted", help="Believe it: nobody whom you do not trust could write the file or the store it is of."
+        ),
+    ] = False,
 ) -> None:
     """Merge an export into the store, all of it or nothing; importing it again changes nothing.
+
+    Without --trusted what it brings is no ground to promote a profile: its accesses count as untrusted, decisions,
+    revisions and steps are marked as imported, and where sources were read to is left out.
 
     Many nodes' exports can be merged into one store, on SQLite or PostgreSQL. A file is refused where its records may
     count twice: when a node of it was counted by another store here.
@@ -102,7 +111,7 @@ def import_(
     name = shown(str(file))
     try:
         with face.store(readonly=False) as store:
-            lines, skipped = store.import_lines(lambda: _opened(file), name)
+            lines, skipped = store.import_lines(lambda: _opened(file), name, trusted=trusted)
     except OSError as error:
         raise UsageError(f"can't read {name}: {error.strerror}") from None
     except ZstdError:

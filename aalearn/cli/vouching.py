@@ -39,7 +39,7 @@ class Standing:
         """Return whether root made a revision, as far as is known."""
         from aalearn.lifecycle.node.vouched import digest
 
-        return self.own or digest(name, revision) in self.digests
+        return (self.own and not revision.imported) or digest(name, revision) in self.digests
 
 
 def is_root() -> bool:
@@ -63,10 +63,10 @@ def roots_store(face: Face) -> bool:
 def standing(face: Face, store: Store, name: bytes) -> Standing:
     """Return whom to believe. Raises PolicyError or UsageError where root's own memory can't be read."""
     stored = store.decisions(name)
-    if roots_store(face):
-        return Standing(True, is_root(), stored)
-    if not is_root():
-        return Standing(False, False, stored)
+    own = roots_store(face)
+    if own or not is_root():
+        imported = tuple(one for one in stored if one.imported)
+        return Standing(own, own and is_root(), tuple(one for one in stored if not one.imported), imported)
     from aalearn.lifecycle.node.vouched import read
 
     vouched = read(_backups(face), name)

@@ -10,9 +10,14 @@ or the two ledgers have no event in common.
 Runs, losses, loads of policy and decisions are joined as sets. Revisions continue ours, or are added with new numbers
 where the two differ. Steps are taken only where they continue ours: another machine's state is not this one's.
 Positions are taken only where there is none.
+
+Unless the file is trusted its word is not taken for the kernel's or a person's of this machine: its accesses are
+untrusted, its decisions, revisions and steps carry IMPORTED before who made them, its positions and the horizons of
+nodes that this store counts itself are left out. What is here already stays as it is. A horizon that would hide what is
+yet to come is refused: one later than now, from anybody, and in an untrusted file one later than its own events.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
@@ -22,6 +27,7 @@ from aalearn.store import codec, schema
 from aalearn.store import ledger as ledgers
 from aalearn.store.exported import MOST
 from aalearn.store.portable import own_number, own_share
+from aalearn.store.readings import IMPORTED
 from aalearn.store.state import State, decode
 from aalearn.store.statements import Statements
 from aalearn.store.writing import base_id, label_id, node_id
@@ -30,8 +36,12 @@ from aalearn.store.writing import base_id, label_id, node_id
 class Claims:
     """The guard against counting twice: looks at a file's nodes and marks before anything is written."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, now: int, *, trusted: bool) -> None:
         self._connection = connection
+        self._trusted = trusted
+        self._now = now
+        self._horizons: dict[int, tuple[bytes, int]] = {}
+        self._newest: dict[int, int] = {}  # of the events in the node's ledger
         self._names: dict[int, bytes] = {}
         self._writers: dict[int, tuple[set[int], set[int]]] = {}  # of the file, of ours
         self._relations: dict[int, list[bool]] = {}  # file within ours, ours within file, disjoint
@@ -41,6 +51,7 @@ class Claims:
         """Take in a line."""
         if kind == "node":
             number = node_id(codec.to_str(values[0]))
+            self._horizons[number] = (values[0], values[1])
             table = schema.writers.c
             ours = set(self._connection.execute(select(table.store).where(table.node == number)).scalars())
             theirs = set(values[2])
@@ -48,7 +59,12 @@ class Claims:
                 self._names[number] = values[0]
                 self._writers[number] = (theirs, ours)
                 self._relations[number] = [True, True, True]
-        elif kind == "marks" and values[0] in self._writers:
+        elif kind == "marks":
+            self._newest[values[0]] = max(self._newest.get(values[0], 0), values[2])
+            self._compare(values)
+
+    def _compare(self, values: list[Any]) -> None:
+        if values[0] in self._writers:
             table = schema.ledger.c
             same = and_(table.node == values[0], table.block == values[1])
             blob = self._connection.execute(select(table.marks).where(same)).scalar()
@@ -59,7 +75,13 @@ class Claims:
             self._blocks.setdefault(values[0], set()).add(values[1])
 
     def settle(self) -> None:
-        """Raises UsageError where a node may have been counted by both sides."""
+        """Raises UsageError where a node may have been counted by both sides, or what is yet to come be hidden."""
+        for node, (name, horizon) in self._horizons.items():
+            if horizon > (self._now if self._trusted else min(self._now, self._newest.get(node, self._now))):
+                raise UsageError(
+                    f"the file says that all events of the node {shown(name)} were counted up to a time that is not "
+                    "over, so new ones would be lost: export it anew; nothing was imported"
+                )
         table = schema.ledger.c
         for node, (theirs, ours) in self._writers.items():
             within, around, apart = self._relations[node]
@@ -75,9 +97,10 @@ class Claims:
 class Importer:
     """Applies the lines of one file, in the transaction that the caller opened."""
 
-    def __init__(self, connection: Connection, statements: Statements) -> None:
+    def __init__(self, connection: Connection, statements: Statements, *, trusted: bool) -> None:
         self._connection = connection
         self._statements = statements
+        self._trusted = trusted
         self._own = own_number(connection)
         self._labels: set[int] = set()
         self._lives: dict[str, dict[bytes, list[list[Any]]]] = {"revision": {}, "step": {}}
@@ -101,7 +124,11 @@ class Importer:
         elif kind == "forgotten":
             self._forgotten(values)
         elif kind == "position":
-            if run.execute(select(schema.positions.c.id).where(schema.positions.c.id == values[0])).scalar() is None:
+            if (
+                self._trusted
+                and run.execute(select(schema.positions.c.id).where(schema.positions.c.id == values[0])).scalar()
+                is None
+            ):
                 statements.positions.run(run, [tuple(values)])
         elif kind == "loss":
             self._loss(values)
@@ -125,8 +152,14 @@ class Importer:
         number, table = node_id(codec.to_str(name)), schema.nodes
         self._statements.nodes.run(self._connection, [(number, name, horizon)])
         later = and_(table.c.id == number, table.c.horizon < horizon)
-        self._connection.execute(update(table).where(later).values(horizon=horizon))
+        if self._trusted or not self._counted_here(number):
+            self._connection.execute(update(table).where(later).values(horizon=horizon))
         self._statements.writers.run(self._connection, [(number, store) for store in writers])
+
+    def _counted_here(self, node: int) -> bool:
+        table = schema.writers.c
+        same = and_(table.node == node, table.store == self._own)
+        return self._connection.execute(select(table.node).where(same)).scalar() is not None
 
     def _marks(self, values: list[Any]) -> None:
         node, block, newest, blob = values
@@ -196,9 +229,12 @@ class Importer:
             sample = mine
         for store, share in shares.items():
             before = known.get(store, State())
+            if not self._trusted:
+                share.trusted = before.trusted
             joined = _joined(before, share)
             if joined == before:
                 continue
+            joined.trusted = joined.trusted and self._trusted
             _grow(total, before, joined)
             if store != self._own:
                 self._put(schema.shares, {"store": store, "digest": digest}, {"state": joined.encode()})
@@ -224,9 +260,16 @@ class Importer:
         table = schema.decisions
         row = {"base": base_id(profile), "profile": profile, "at": at, "rule": rule}
         row |= {"decision": decision, "who": who, "why": why}
-        same = and_(*[table.c[name] == value for name, value in row.items()])
-        if self._connection.execute(select(table.c.id).where(same).limit(1)).scalar() is None:
-            self._connection.execute(insert(table), row)
+        if not self._has(row):
+            row["who"] = who if self._trusted else marked(who)
+            if self._trusted or not self._has(row):
+                self._connection.execute(insert(table), row)
+
+    def _has(self, row: dict[str, Any]) -> bool:
+        """Is the decision here?"""
+        table = schema.decisions.c
+        same = and_(*[table[name] == value for name, value in row.items()])
+        return self._connection.execute(select(table.id).where(same).limit(1)).scalar() is not None
 
     def _continue(self, table: Any, profile: bytes, theirs: list[list[Any]], *, add: bool) -> bool:
         """Add rows that continue ours; True if theirs and ours are one history. `add`: else append what is new."""
@@ -234,6 +277,9 @@ class Importer:
         names = [column.name for column in table.columns][1:]
         asked = select(*[table.c[name] for name in names]).where(table.c.base == base).order_by(table.c.number)
         ours = [list(row) for row in self._connection.execute(asked)]
+        if not self._trusted:
+            by = names.index("author" if "author" in names else "who")
+            theirs = [_imported(row, by, ours) for row in theirs]
         shared = min(len(ours), len(theirs))
         one = ours[:shared] == theirs[:shared]
         fresh = theirs[len(ours) :] if one else [row for row in theirs if row[1:] not in [own[1:] for own in ours]]
@@ -245,6 +291,19 @@ class Importer:
                 insert(table), {"base": base, **dict(zip(names, row, strict=True)), "number": place}
             )
         return one
+
+
+IMPORTED_BYTES: Final = IMPORTED.encode()
+
+
+def marked(who: bytes) -> bytes:
+    """Return who made something, marked as another store's word."""
+    return who if who.startswith(IMPORTED_BYTES) else IMPORTED_BYTES + who
+
+
+def _imported(row: list[Any], by: int, ours: list[list[Any]]) -> list[Any]:
+    """Return a row marked as imported, unless it is ours."""
+    return row if row in ours else [*row[:by], marked(row[by]), *row[by + 1 :]]
 
 
 def _first(shares: dict[int, State]) -> int:

@@ -5,9 +5,13 @@ Times are milliseconds since the epoch (UTC). No value here shows a row id.
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 from aalearn.model.event import Verdict
 from aalearn.model.loss import Loss as Loss
+
+IMPORTED: Final = "imported:"
+"""Before the name of who made a decision, a revision or a step: an untrusted `db import` brought it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,11 @@ class Decision:
     who: str
     why: str
 
+    @property
+    def imported(self) -> bool:
+        """Whether an import brought it that nobody vouched for."""
+        return self.who.startswith(IMPORTED)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Revision:
@@ -84,6 +93,11 @@ class Revision:
     text: str
     proof: str
     detail: str = "{}"
+
+    @property
+    def imported(self) -> bool:
+        """Whether an import brought it that nobody vouched for."""
+        return self.author.startswith(IMPORTED)
 
     @property
     def sha256(self) -> str:

@@ -1,6 +1,7 @@
 """The store's face: open, commit, read. Everything SQL stands in the modules beside it."""
 
 import gc
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -225,20 +226,24 @@ class Store:
                 self._connection.execute(sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
             yield from portable.lines(self._connection)
 
-    def import_lines(self, opened: Callable[[], AbstractContextManager[BinaryIO]], name: str) -> tuple[int, int]:
+    def import_lines(
+        self, opened: Callable[[], AbstractContextManager[BinaryIO]], name: str, *, trusted: bool = False, now: int = 0
+    ) -> tuple[int, int]:
         """Merge an export, all or nothing; return the number of its lines and of profiles whose steps were not taken.
 
-        `opened` opens the file, which is read twice; `name` is fit to be shown. Claims the writer's place. Raises
-        BadInput for what is no export, UsageError where records might count twice; see `store/importing`.
+        `opened` opens the file, which is read twice; `name` is fit to be shown. `trusted`: the file and the store that
+        it is of could be written by nobody who is not trusted here. `now` in ms (0: the clock's). Claims the writer's
+        place. Raises BadInput for what is no export, UsageError where records might count twice, or be lost; see
+        `store/importing`.
         """
         self.claim()
         with told(self._place.name), self._writing(lasting=True) as connection:
-            claims = importing.Claims(connection)
+            claims = importing.Claims(connection, now or time.time_ns() // 1_000_000, trusted=trusted)
             with opened() as stream:
                 for kind, values in exported.rows(stream, name):
                     claims.see(kind, values)
             claims.settle()
-            importer = importing.Importer(connection, statements_of(connection.dialect))
+            importer = importing.Importer(connection, statements_of(connection.dialect), trusted=trusted)
             lines = 0
             with opened() as stream:
                 for kind, values in exported.rows(stream, name):

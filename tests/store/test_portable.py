@@ -18,14 +18,14 @@ from tests.store.sightings import START, Sighting, many, sightings, take
 from tests.store.test_store import readings
 
 
-def bring(store: Store, content: bytes) -> tuple[int, int]:
+def bring(store: Store, content: bytes, *, trusted: bool = True) -> tuple[int, int]:
     """Import bytes."""
 
     @contextmanager
     def opened() -> Iterator[io.BytesIO]:
         yield io.BytesIO(content)
 
-    return store.import_lines(opened, "x.zst")
+    return store.import_lines(opened, "x.zst", trusted=trusted)
 
 
 def dump(store: Store) -> bytes:
@@ -154,6 +154,99 @@ def test_histories_that_differ_keep_ours(url: str) -> None:
             assert [one.number for one in store.revisions(b"web")] == [1, 2, 3, 4]
             assert [one.reason for one in store.steps(b"web")] == ["mine", "mine"]
         assert store.findings() == []
+
+
+def changed(content: bytes, kind: str, change: Callable[[list[Any]], None]) -> bytes:
+    """Return an export with lines of one kind changed."""
+    made = []
+    for line in content.splitlines():
+        row = json.loads(line)
+        if isinstance(row, list) and row[0] == kind:
+            change(row)
+        made.append(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+    return b"".join(made)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "trusted"),
+    [(1 << 62, True), (1 << 62, False), (START + 40 * 365 * 86_400_000, True), (START * 11 // 10, False)],
+)
+def test_a_horizon_that_hides_what_is_yet_to_come_is_refused(url: str, horizon: int, trusted: bool) -> None:
+    seen = many(60)
+    with Store.open("sqlite://") as other:
+        fill(other, seen)
+        content = dump(other)
+
+    def forge(row: list[Any]) -> None:
+        row[2] = horizon
+
+    with Store.open(url) as store:
+        before = dump(store)
+        with pytest.raises(UsageError, match="new ones would be lost"):
+            bring(store, changed(content, "node", forge), trusted=trusted)
+        assert dump(store) == before
+        late = changed(content, "marks", lambda row: row.__setitem__(3, 1 << 62))
+        with pytest.raises(UsageError, match="new ones would be lost"):
+            bring(store, changed(late, "node", lambda row: row.__setitem__(2, 1 << 61)), trusted=trusted)
+
+
+def test_a_horizon_that_is_over_is_taken_but_not_for_a_node_counted_here(url: str) -> None:
+    early = many(60)
+    past = min(one.time for one in early)
+
+    def forge(row: list[Any]) -> None:
+        row[2] = past
+
+    with Store.open("sqlite://") as other:
+        fill(other, early)
+        content = changed(dump(other), "node", forge)
+        fresh = early[0].node
+    with Store.open(url) as store:
+        bring(store, content, trusted=False)
+        assert store.ledger(fresh).horizon == past
+    with Store.open("sqlite://") as here:
+        batch = Batch()
+        take(here, batch, early[0]._replace(time=past + 5, serial=1 << 40, name=b"/other"))
+        here.commit(batch)
+        bring(here, content, trusted=False)
+        assert here.ledger(fresh).horizon == 0
+
+
+def test_what_nobody_vouches_for_is_marked_and_the_rest_is_the_same(fresh: Callable[[], str]) -> None:
+    with Store.open("sqlite://") as other, Store.open(fresh()) as store, Store.open(fresh()) as believed:
+        fill(other, many(60))
+        content = dump(other)
+        bring(believed, content)
+        for _ in range(2):
+            bring(store, content, trusted=False)
+            assert store.findings() == []
+            assert not any(one.trusted for one in store.accesses(b"web"))
+            assert not any(one.trusted for one in store.profiles())
+            assert [one.who for one in store.decisions(b"web")] == ["imported:bob", "imported:ann"]
+            assert all(one.imported for one in store.decisions(b"web"))
+            assert all(one.imported for one in store.revisions(b"web"))
+            assert [(one.number, one.author) for one in store.revisions(b"web")] == [
+                (1, "imported:a"),
+                (2, "imported:a"),
+            ]
+            assert [one.who for one in store.steps(b"web")] == ["imported:ann"] * 2
+            assert store.positions() == {}
+            assert [one.events for one in store.profiles()] == [one.events for one in believed.profiles()]
+            assert store.losses() == believed.losses()
+
+
+def test_an_untrusted_import_of_what_is_here_changes_nothing(url: str) -> None:
+    seen = many(120)
+    with Store.open(url) as store:
+        fill(store, seen)
+        before = dump(store)
+        trusted = [one.trusted for one in store.accesses(b"web")]
+        bring(store, before, trusted=False)
+        assert [one.trusted for one in store.accesses(b"web")] == trusted
+        kept = store.decisions(b"web")
+        assert not any(one.imported for one in kept)
+        assert not any(one.imported for one in store.revisions(b"web"))
+        assert dump(store) == before
 
 
 HEAD = b'{"aalearn":"export","version":1}\n'
