@@ -36,6 +36,7 @@ from aalearn.store.readings import Revision
 
 NAMES: Final = ("proof", "author", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
 _TOLD: Final = 3  # examples in a sentence
+_HELD_BACK: Final = "what waits for a person is denied"  # all that is left of invariant 1: `replay` has the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,8 @@ def _proof(case: Case) -> Gate:
     failures = [one for one in case.proof.failures if one.number not in unmediated]
     if failures:
         told = _examples(str(finding) for one in failures for finding in one.findings)
-        return Gate("proof", False, f"proved anew, not so: {'; '.join(one.title for one in failures)}: {told}", mend)
+        titles = "; ".join(_HELD_BACK if one.number == 1 else one.title for one in failures)
+        return Gate("proof", False, f"proved anew, this does not hold: {titles}: {told}", mend)
     counts = case.proof.counts
     why = f"proved anew: {_several(counts.allowed, 'access')} allowed"
     if counts.unproved:
@@ -158,9 +160,9 @@ def _author(case: Case) -> Gate:
         others = (
             f"; {one} in the store not counted ({_examples(map(shown, author.others))}: sudo aalearn review {name})"
         )
-    if author.own:
-        return Gate("author", True, "only root can write in the store")
-    if not author.told:
+    if author.own and author.made:
+        return Gate("author", True, f"only root can write in the store{others}")
+    if not (author.told or author.own):
         why = "what root made and decided on this machine is told to root alone, so the store's word is taken here"
         return Gate("author", False, why, f"sudo aalearn promote {name} --dry-run")
     decisions = f"{_several(author.decisions, 'decision')} that {'counts' if author.decisions == 1 else 'count'}"
@@ -170,7 +172,7 @@ def _author(case: Case) -> Gate:
         why = f"revision {number} permits nothing that root would not write now, by the {decisions} (all root's)"
         return Gate("author", True, why + others)
     found = case.beyond.unknown or _examples(case.beyond.more)
-    why = f"nothing shows that root made revision {number}, and the store can be forged; beyond the evidence it has "
+    why = f"nothing shows that root on this machine made revision {number}; beyond the evidence it has "
     return Gate("author", False, f"{why}{found}{others}", save)
 
 

@@ -92,14 +92,15 @@ def roots_own(file: Path, owners: frozenset[int] = frozenset({0})) -> bool:
     try:
         chains = {place, place.resolve()}
         files = [one.with_name(one.name + end) for one in chains for end in _BESIDE]
-        above = [folder for one in chains for folder in one.parents]
-        there = [one for one in files if os.path.lexists(one)]
-        return all(_safe(one, owners, sticky=False) for one in there) and all(_safe(one, owners) for one in above)
+        strict = [*(one.parent for one in chains), *(one for one in files if os.path.lexists(one))]
+        above = [folder for one in chains for folder in one.parent.parents]
+        return all(_safe(one, owners, sticky=False) for one in strict) and all(_safe(one, owners) for one in above)
     except (OSError, RuntimeError):
         return False
 
 
 def _safe(place: Path, owners: frozenset[int], *, sticky: bool = True) -> bool:
+    """Return whether nobody else can change a file, or what a folder holds. `sticky`: others may add to it."""
     about = place.lstat()
     if about.st_uid not in owners:
         return False
