@@ -10,6 +10,7 @@ import typer
 from aalearn.cli.face import face_of
 from aalearn.cli.output import complain
 from aalearn.model.text import shown
+from aalearn.model.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def check(
 
 
 def _values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
-    from aalearn.cli.settings import names, section_of, without_password
+    from aalearn.cli.settings import names, section_of
 
     document = loaded.settings.model_dump(mode="json")
     for name in names():

@@ -5,7 +5,6 @@ A value comes from (first wins) the command line, the environment (`AALEARN_DB`,
 """
 
 import os
-import re
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from aalearn.cli.sections import Metrics, Promotion, Retention, Run, Section
 from aalearn.cli.tomlplaces import line_of
 from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
+from aalearn.model.urls import without_password
 
 # Read when no --config is given and the file is there; the person's own one is not read by root.
 SYSTEM_FILE = Path("/etc/aalearn/config.toml")
@@ -45,14 +45,6 @@ def state_folder() -> Path:
         return Path("/var/lib/aalearn")
     state = os.environ.get("XDG_STATE_HOME", "")
     return (Path(state) if state.startswith("/") else Path.home() / ".local/state") / "aalearn"
-
-
-def without_password(url: str) -> str:
-    """Return a store's URL with *** for the password in it."""
-    if url.startswith("sqlite"):
-        return url
-    hidden = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", hidden)
 
 
 class Settings(BaseSettings):
@@ -173,7 +165,8 @@ def _told(error: ValidationError, origins: Mapping[str, str], file: Path | None)
     message = str(first["msg"]).removeprefix("Value error, ")
     origin = origins.get(name, shown(str(file)))
     where = origin if origin.startswith(PREFIX) else f"{origin}: {shown(name)}"
-    return f"{where}: {shown(message)} (it is {shown(repr(first['input'])[:200])})"
+    told = without_password(repr(first["input"]))
+    return f"{where}: {shown(message)} (it is {shown(told[:200])})"
 
 
 def _unknown(name: str) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from aalearn.model.errors import StoreError, UsageError
 from aalearn.model.text import shown
+from aalearn.model.urls import without_password
 from aalearn.store.owning import open_own, refuse_tricks
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -48,10 +49,10 @@ class Place:
                 raise UsageError(
                     "this is no URL of a PostgreSQL database: postgresql+psycopg://user@host/name"
                 ) from None
-            self.name = shown(self.url.render_as_string(hide_password=True))
+            self.name = shown(without_password(url))
         else:
             known = "sqlite:///PATH or postgresql+psycopg://user@host/name"
-            raise UsageError(f"{shown(scheme or url)} is no store: use {known}")
+            raise UsageError(f"{shown(backend.partition(':')[0])} is no store: use {known}")
 
     def engine(self, *, readonly: bool, immutable: bool = False) -> Engine:
         """Return an engine that opens one connection when asked; nothing is touched yet."""

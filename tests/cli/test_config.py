@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from aalearn.cli.configdoc import PAGE, page
-from aalearn.cli.settings import load, names, without_password
+from aalearn.cli.settings import load, names
 from aalearn.cli.tomlplaces import line_of
+from aalearn.model.errors import UsageError
+from aalearn.model.urls import without_password
+from aalearn.store.engine import Place
 from tests.cli.conftest import Face
 
 WHOLE = """# all of it
@@ -140,6 +143,36 @@ def test_passwords_are_not_shown(aalearn: Face) -> None:
     done = aalearn("--db", "postgresql+psycopg://u:geh:eim@h/x?password=auch&a=b", "config", "show")
     assert done.out.startswith('# db = "postgresql+psycopg://u:***@h/x?password=***&a=b"')
     assert without_password("sqlite:///a:b@c") == "sqlite:///a:b@c"
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("postgresql+psycopg://u:S/S@h/d", "postgresql+psycopg://u:***@h/d"),
+        ("postgresql://u:S@S@h:5432/d?a=b", "postgresql://u:***@h:5432/d?a=b"),
+        ("postgresql://u:S?S&S@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://:S@h/d", "postgresql://:***@h/d"),
+        (
+            "postgresql://u@h/d?sslpassword=S&sslmode=x&passfile=f",
+            "postgresql://u@h/d?sslpassword=***&sslmode=x&passfile=f",
+        ),
+        (
+            "postgresql://u@h/d?%70assword=S&oauth_client_secret=S",
+            "postgresql://u@h/d?%70assword=***&oauth_client_secret=***",
+        ),
+        ("postgresql://h:5432/d?password=S@S&a=b", "postgresql://h:***@&a=b"),
+        ("postgresql:u:S@h", "postgresql:u:***@h"),
+        ("sqlite+pysqlcipher://:S@/x.db", "sqlite+pysqlcipher://:***@/x.db"),
+    ],
+)
+def test_no_password_is_shown_whatever_is_in_it(aalearn: Face, url: str, text: str) -> None:
+    assert without_password(url) == text
+    done = aalearn("--db", url.replace("S", "hidden7"), "config", "show")
+    assert "hidden7" not in done.out + done.err
+    try:
+        assert "S" not in Place(url).name
+    except UsageError as error:
+        assert "S" not in str(error)
 
 
 def test_the_textfile_is_beside_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
