@@ -2,17 +2,22 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import require
+from tests.vm.bed import Bed
+from tests.vm.containers import FILES, SETTING
 
 HERE = Path(__file__).resolve().parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let xdist (`--dist loadgroup`) give all tests of one boot to one worker: a module's, for each of its kernels.
+
+    Modules that share a boot name it: BOOT.
 
     They are the longest, so that workers begin with them and share the many short ones at the end.
     """
@@ -21,8 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             call = getattr(item, "callspec", None)
+            boot = getattr(getattr(item, "module", None), "BOOT", item.path.stem)
             kernel = call.params.get("bed", "") if call is not None else ""
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}{kernel}"))
+            item.add_marker(pytest.mark.xdist_group(f"{boot}{kernel}"))
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +37,14 @@ def vm_ready() -> None:
     require("qemu-system-x86_64", shutil.which("qemu-system-x86_64"))
     require("mmdebstrap", shutil.which("mmdebstrap"))
     require("root (to build the virtual machine's disk)", os.geteuid() == 0)
+
+
+@pytest.fixture(scope="session")
+def container_bed(vm_ready: None) -> Iterator[Bed]:
+    """A guest with what containers need: bundles, podman, containerd at work with an image, the CRI client."""
+    with Bed("6.12", memory=1024, aalearn=True) as bed:
+        for path, text in FILES.items():
+            bed.put(path, text)
+        bed.put("/run/cri.py", (HERE / "probes" / "cri.py").read_bytes())
+        bed.check(SETTING, 300)
+        yield bed
