@@ -25,8 +25,13 @@ DEEDS = {
     "mount": ("call('mount', b'none', b'/mnt', b'tmpfs', 0, None)", 'operation="mount".* name="/mnt/"'),
 }
 _PREPARED = "/root/probe.py"
-# Once for all: a neighbour, and nothing but AppArmor that keeps root from tracing it.
-PREPARATION = "systemd-run -q --unit=neighbour sleep infinity; sysctl -q kernel.yama.ptrace_scope=0"
+# Once for all: pids as on a server that is up for some time (redis' temporary files have them in their names, and what
+# was seen with three digits only is learned with three), a neighbour, and nothing but AppArmor that keeps root from it.
+PREPARATION = """
+echo 20000 > /proc/sys/kernel/ns_last_pid
+systemd-run -q --unit=neighbour sleep infinity
+sysctl -q kernel.yama.ptrace_scope=0
+"""
 
 
 def probe(profile: str, own: str) -> tuple[Attack, ...]:
@@ -141,7 +146,8 @@ ask http://127.0.0.1/ | grep -q hello
             if one.name not in ("read /etc/shadow", "write a cron file")
         ),
     ),
-    setup="cp /usr/lib/nginx/modules/ngx_http_echo_module.so /var/tmp/evil.so",
+    # Once started before it is learned: its first start ever makes folders, which no later one does.
+    setup="cp /usr/lib/nginx/modules/ngx_http_echo_module.so /var/tmp/evil.so; systemctl start nginx",
     units=("nginx.service",),
 )
 
@@ -150,7 +156,7 @@ REDIS = Workload(
     draft=("--exe", "/usr/bin/redis-server"),
     files={"/etc/systemd/system/redis-server.service.d/bare.conf": (_file("redis.conf"), 0o644)},
     setup="""
-chown -R root:root /var/lib/redis /var/log/redis
+chown -R root:root /etc/redis /var/lib/redis /var/log/redis
 printf 'enable-%s yes\\n' protected-configs debug-command module-command >> /etc/redis/redis.conf
 cp /usr/lib/nginx/modules/ngx_http_echo_module.so /var/tmp/evil.so; chmod 755 /var/tmp/evil.so
 systemctl daemon-reload
@@ -162,7 +168,7 @@ redis() { redis-cli "$@" | tee /root/redis.said; ! grep -q ERR /root/redis.said;
 redis SET a 1; redis INCR a
 redis EVAL "return redis.call('GET', 'a')" 0 | grep -q 2
 redis BGSAVE
-until redis-cli INFO persistence | grep -q rdb_bgsave_in_progress:0; do sleep .2; done
+for _ in $(seq 50); do redis-cli INFO persistence | grep -q rdb_bgsave_in_progress:0 && break; sleep .2; done
 redis-cli INFO persistence | grep -q rdb_last_bgsave_status:ok
 redis SAVE | grep -q OK
 """,

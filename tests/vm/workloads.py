@@ -92,11 +92,11 @@ class Road:
 
     def review(self) -> None:
         """Accept what waits for a person: each rule, with a reason where it needs one."""
+        decisions: list[str] = []
         for one in self.document("review", self.workload.profile, code=None)["waiting"]:
-            action = "--approve" if one["tier"] == 1 else "--accept"
-            self.aalearn(
-                "review", self.workload.profile, action, one["rule"], "--reason", "the test needs it", code=None
-            )
+            decisions += ["--approve" if one["tier"] == 1 else "--accept", one["rule"]]
+        if decisions:
+            self.aalearn("review", self.workload.profile, *decisions, "--reason", "the test needs it")
 
     def promote(self, *more: str, code: int | None = 0) -> dict[str, Any]:
         """Keep a revision and promote it; return what promote says."""
