@@ -45,10 +45,9 @@ class Guest:
         self.until(lambda: self.unit("ActiveState") == "active", lambda: self.unit("ActiveState"))
 
     def status(self, profile: str) -> dict[str, Any]:
-        """Return what `aalearn status` knows of a profile; {} when nothing."""
-        result = self.bed.run(f"aalearn --quiet --output json status {profile}")
-        found: dict[str, Any] = json.loads(result.output) if result.code == 0 else {}
-        return found
+        """Return what the list of `aalearn status` says of a profile; {} when it knows none of that name."""
+        found = json.loads(self.bed.check("aalearn --quiet --output json status", 300))["profiles"]
+        return next((one for one in found if one["profile"] == profile), {})
 
     def metric(self, name: str) -> float:
         """Return one figure of the metrics file, 0 where it is not."""
@@ -206,7 +205,7 @@ def test_under_its_profile_it_was_denied_nothing(guest: Guest) -> None:
     said = guest.bed.check("journalctl -q -u aalearn --output=cat")
     assert "Traceback" not in said
     assert "were not all worked out" not in said
-    lines = guest.bed.run(f"grep -hE 'apparmor=.DENIED.*profile=.aalearn\\b' {AUDIT}*").output.splitlines()
+    lines = guest.bed.run(f"grep -ahE 'apparmor=.DENIED.*profile=.aalearn\\b' {AUDIT}*").output.splitlines()
     # aa-exec'd Pythons are root's; the service is not.
     wanted = {line.split(" pid=")[0].split("apparmor=")[1] for line in lines if "fsuid=0" not in line}
     assert wanted == set()
