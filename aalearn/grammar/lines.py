@@ -132,7 +132,7 @@ class Lines:
             if reading is None:
                 continue
             common, name, _, pid_at, pid_end, end = reading
-            if pid_at != cut or not shape.complete or (shape.subjected and not common.profile):
+            if pid_at != cut or not shape.complete or common.nameless:
                 return None
             digest = blake2b(line[at:pid_at] + line[pid_end:end], digest_size=8).digest()
             form = _AUDIT if line.find(b"\x1d", end) < 0 else _ENRICHED
@@ -200,7 +200,7 @@ class Lines:
             return Aside("forged", line[:_SHOWN])
         if not shape.complete or envelope.cut(match, reading.end) or envelope.partial(match):
             return Aside("truncated", line[:_SHOWN])
-        if shape.subjected and not reading.common.profile:
+        if reading.common.nameless:
             return Aside("malformed", line[:_SHOWN])
         body = (
             line[at : reading.pid_at] + line[reading.pid_end : reading.end]

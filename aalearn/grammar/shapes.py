@@ -14,6 +14,7 @@ from aalearn.grammar import bodies
 from aalearn.grammar.terminals import Token
 from aalearn.grammar.words import record_words
 from aalearn.model.event import WHO_FIELDS, Event, Verdict
+from aalearn.model.label import Label
 
 _WORDS = record_words()
 _NOT_NEEDED = WHO_FIELDS | _WORDS.volatile | {"namespace"}  # the last is in the profile's name
@@ -50,16 +51,17 @@ class _Pair(NamedTuple):
 class Common:
     """What lines of one shape that differ only in their name have in common, worked out once.
 
-    `profile` is the subject; `pairs` are all other pairs but the name's, `needed` those of them that say what was
-    needed; both sorted. `owner` and `program` are an entry's.
+    `profile` is the subject, `nameless` where there is one that names no profile; `pairs` are all other pairs but the
+    name's, `needed` those of them that say what was needed; both sorted. `owner` and `program` are an entry's.
     """
 
-    __slots__ = ("named", "needed", "operation", "owner", "pairs", "place", "profile", "program", "verdict")
+    __slots__ = ("named", "nameless", "needed", "operation", "owner", "pairs", "place", "profile", "program", "verdict")
 
     def __init__(self, shape: "Shape", values: Values) -> None:
         self.verdict, self.operation, self.named = shape.verdict, shape.operation, shape.named
         self.pairs: Fields = tuple(zip(shape.keys, values[1:], strict=False))
         self.profile = _in_namespace(values[0], dict(self.pairs).get("namespace", b""))
+        self.nameless = shape.subjected and Label.parse(self.profile).is_nameless
         chance = shape.chance(self.pairs)
         kept = (pair for pair in self.pairs if pair[0] not in _NOT_NEEDED)
         self.needed: Fields = tuple(pair for pair in kept if pair[0] not in chance)
@@ -88,7 +90,7 @@ class Shape:
     """One shape of body: the extractor and all that its keys alone say.
 
     `keys` are those of the values but subject, pid, operation and name; `named` is True where there is a name,
-    `subjected` where there is a subject (which must not be empty).
+    `subjected` where there is a subject (which must name a profile).
     """
 
     __slots__ = (

@@ -65,6 +65,11 @@ class Label:
         """Whether this is a generated child, made by the kernel because no rule named one."""
         return bool(self.nulls)
 
+    @property
+    def is_nameless(self) -> bool:
+        """Whether a member has no profile's name (``, `//null-x`, `:ns:`, blanks): the kernel writes no such label."""
+        return not all(member.parts[0].strip() for member in (self, *self.stacked))
+
     def folded(self) -> "Label":
         """Return the label without generated children, each member folded, members named once."""
         seen: dict[Label, None] = {}

@@ -375,10 +375,13 @@ def test_a_namespace_is_part_of_the_profile(namespace: bytes, profile: bytes) ->
         assert group(need.profile + b"//null-/bin/sh") == profile
 
 
-def test_an_empty_subject_is_malformed() -> None:
+@pytest.mark.parametrize(
+    "name", [b"", b" ", b"//null-/usr/bin/x", b"//", b"//hat", b"//null-", b":ns:", b"a//&", b"//&a"]
+)
+def test_a_subject_without_a_name_is_malformed(name: bytes) -> None:
     reader = Lines()
     reader.read(AVC + FILE)  # the shape is known
     for lines in (reader, reader, Lines()):
-        got = lines.read(AVC + FILE.replace(b'profile="p"', b'profile=""'))
+        got = lines.read(AVC + FILE.replace(b'profile="p"', b'profile="' + name + b'"'))
         assert isinstance(got, Aside)
         assert got.kind == "malformed"
