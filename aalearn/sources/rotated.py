@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
+from errno import ELOOP, ENOENT, ENXIO
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -97,6 +98,17 @@ def _once(path: Path) -> list[Place]:
     return [place for at, place in enumerate(places) if place.id not in {later.id for later in places[at + 1 :]}]
 
 
+def _opened(path: Path, *, follow: bool) -> int:
+    """Open a file for reading; a pipe without a writer is no reason to wait. See `Followed`."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno in (ELOOP, ENXIO):  # it has become a link, or a socket or a device
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(path)) from None
+        raise
+
+
 def digest_of(window: bytes) -> str:
     """Return the hash that a position keeps of the bytes before it."""
     return blake2b(window, digest_size=8).hexdigest()
@@ -106,14 +118,16 @@ class Followed:
     """One open file of the log: where it was read to, and the bytes before that. It may be renamed or deleted."""
 
     def __init__(self, folder: Path, place: Place) -> None:
-        """Open it. Raises OSError; FileNotFoundError also where another file has taken its name meanwhile."""
+        """Open it, without ever waiting. Raises OSError; FileNotFoundError also where another file, or what is no
+        ordinary one (a pipe, a device), has taken its name meanwhile.
+        """
         path = folder / place.name
         self.place = place
         self.linked = path.is_symlink()
-        self._file: BinaryIO = path.open("rb")
+        self._file: BinaryIO = os.fdopen(_opened(path, follow=self.linked), "rb")
         self._number = self._file.fileno()
         status = os.fstat(self._number)
-        if (status.st_dev, status.st_ino) != place.id:
+        if (status.st_dev, status.st_ino) != place.id or not stat.S_ISREG(status.st_mode):
             self.close()
             raise FileNotFoundError(place.name)
         self.packed = compressed.kind_of(os.pread(self._number, 8, 0)) is not None

@@ -11,6 +11,7 @@ the hash alone.
 
 import time
 from pathlib import Path
+from stat import S_ISREG
 
 from aalearn.model.errors import BadInput, UsageError
 from aalearn.sources.base import CHUNK, LINE, NOTHING, TRUNCATED_HEAD, Chunk, Missing
@@ -182,6 +183,8 @@ class Tail:
         try:
             status = self._path.stat()
         except FileNotFoundError:
+            return
+        if not S_ISREG(status.st_mode):
             return
         place = Place(LIVE, self._path.name, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         if place.id not in {one.place.id for one in (self._file, *self._waiting) if one is not None}:

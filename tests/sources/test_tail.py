@@ -432,6 +432,35 @@ def test_trust_is_looked_at_again(rotated: Rotated) -> None:
     assert [chunk.trusted for chunk in follower.chunks] == [True, False]
 
 
+def test_a_pipe_in_a_files_place_is_never_waited_for(rotated: Rotated, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = rotated.write()
+    follower = Follower(rotated.path)
+    assert follower.read() == wanted
+    rotated.path.rename(rotated.path.with_name("audit.log.1"))
+    os.mkfifo(rotated.path)
+    os.mkfifo(rotated.path.with_name("audit.log.2"))
+    assert follower.read() == []
+    rotated.path.unlink()
+    wanted = rotated.write()
+    real = os.open
+
+    def swapped(path: str | os.PathLike[str], flags: int, *more: int) -> int:
+        if Path(path) == rotated.path:  # between the look and the opening
+            rotated.path.rename(rotated.path.with_name("aside"))
+            os.mkfifo(rotated.path)
+            try:
+                return real(path, flags, *more)
+            finally:
+                rotated.path.unlink()
+                rotated.path.with_name("aside").rename(rotated.path)
+        return real(path, flags, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", swapped)
+        assert follower.read() == []
+    assert follower.read() == wanted
+
+
 def test_the_log_may_come_later_but_not_its_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="gone: can't be read: No such file"):
         Tail(tmp_path / "gone" / "audit.log", NODE).open(None)
