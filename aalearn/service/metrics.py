@@ -9,6 +9,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from errno import ELOOP
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from prometheus_client.registry import Collector
 from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
 from aalearn.service.figures import Figures
+from aalearn.store.owning import foreign_link, give
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -202,8 +204,11 @@ class Metrics:
         return generate_latest(self.registry)
 
     def write(self, path: Path) -> None:
-        """Replace the file at once, so that a reader never sees half of it. Raises OSError."""
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        """Replace the file at once, so that a reader never sees half of it. Raises OSError.
+
+        As root: not in a folder that is another user's link, and a folder made in another user's one is that user's.
+        """
+        self._folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -214,6 +219,22 @@ class Metrics:
             with suppress(OSError):
                 Path(name).unlink()
             raise
+
+    def _folder(self, folder: Path) -> None:
+        """Make the file's folder if it is not there."""
+        if foreign_link(folder):
+            raise OSError(ELOOP, "a link in another user's folder", str(folder))
+        try:
+            folder.mkdir(mode=0o755)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            give(handle, folder)
+        finally:
+            os.close(handle)
 
     def listen(self, address: str, *, anywhere: bool) -> int:
         """Serve over HTTP at HOST:PORT from a thread; return the port (of 0: the one that was free).

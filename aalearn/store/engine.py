@@ -120,6 +120,7 @@ def _look_at(file: Path, name: str, *, readonly: bool) -> None:
             raise StoreError(f"the store {name} can't be made: its folder does not exist") from None
         os.close(open_own(file))
         return
+    refuse_tricks(file)
     if S_ISDIR(mode):
         raise StoreError(f"the store {name} is a folder: name a file with --db")
     if not S_ISREG(mode):
@@ -130,7 +131,6 @@ def _look_at(file: Path, name: str, *, readonly: bool) -> None:
         raise StoreError(f"{name} is not an SQLite database: name another with --db, or move this file away")
     if not head and readonly:
         raise StoreError(f"the store {name} is empty: run `aalearn ingest LOG…` first")
-    refuse_tricks(file)
     if not readonly and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
         raise StoreError(f"the store {name} or its folder may not be written by this user: run as its owner")
 

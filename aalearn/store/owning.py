@@ -11,7 +11,7 @@ changes hands, links are refused, and what is no ordinary file with one name is 
 
 import os
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISLNK, S_ISREG
 
 from aalearn.model.errors import StoreError
 from aalearn.model.text import shown
@@ -56,10 +56,26 @@ def give(handle: int, path: Path) -> None:
         os.fchown(handle, place.st_uid, place.st_gid)
 
 
+def foreign_link(path: Path) -> bool:
+    """Is it a link (or a file of several names) that another user may have laid for us, who are root?"""
+    if os.geteuid() != 0:
+        return False
+    try:
+        known = path.lstat()
+    except FileNotFoundError:
+        return False
+    linked = S_ISLNK(known.st_mode) or (S_ISREG(known.st_mode) and known.st_nlink != 1)
+    return linked and (path.parent.stat().st_uid != 0 or (S_ISLNK(known.st_mode) and known.st_uid != 0))
+
+
 def refuse_tricks(file: Path) -> None:
     """Refuse links and odd files that SQLite would follow or overwrite when we are root. Raises StoreError."""
     if os.geteuid() != 0:
         return
+    if foreign_link(file):
+        raise StoreError(
+            f"{shown(str(file))} is a link that its folder's user may have laid: name the file it leads to"
+        )
     for end in _BESIDE:
         beside = file.with_name(file.name + end)
         try:

@@ -1,6 +1,7 @@
 """What is shown to Prometheus, and that the dashboard and the alerts rest on nothing else."""
 
 import json
+import os
 import stat
 import urllib.request
 from collections import Counter
@@ -155,6 +156,30 @@ def test_the_file_is_replaced_at_once(metrics: Metrics, tmp_path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["aalearn.prom"]
     with pytest.raises(OSError, match=r"File exists|Not a directory"):
         metrics.write(path / "x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_in_another_users_folder_no_link_is_followed_and_a_new_folder_is_theirs(
+    metrics: Metrics, tmp_path: Path
+) -> None:
+    theirs, victim = tmp_path / "theirs", tmp_path / "victim"
+    theirs.mkdir()
+    victim.mkdir()
+    os.chown(theirs, 61234, 61235)
+    metrics.write(theirs / "metrics/aalearn.prom")
+    assert (theirs / "metrics").stat().st_uid == 61234
+    (theirs / "laid").symlink_to(victim)
+    with pytest.raises(OSError, match="a link in another user's folder"):
+        metrics.write(theirs / "laid/aalearn.prom")
+    assert list(victim.iterdir()) == []
+    (tmp_path / "mine").symlink_to(victim)
+    metrics.write(tmp_path / "mine/aalearn.prom")
+    (theirs / "metrics/aalearn.prom").unlink()
+    (theirs / "metrics/aalearn.prom").symlink_to(victim / "aalearn.prom")
+    before = (victim / "aalearn.prom").stat().st_ino
+    metrics.write(theirs / "metrics/aalearn.prom")
+    assert not (theirs / "metrics/aalearn.prom").is_symlink()
+    assert (victim / "aalearn.prom").stat().st_ino == before
 
 
 def test_http(metrics: Metrics) -> None:

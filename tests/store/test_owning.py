@@ -107,3 +107,31 @@ def test_tricks_of_the_folders_owner_are_refused(folder: Path, tmp_path: Path, e
     assert victim.stat().st_uid == 0
     trap.unlink()
     assert as_user(url) == "1"
+
+
+@pytest.mark.parametrize("how", ["symlink", "dangling", "hardlink"])
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_store_that_is_a_link_in_anothers_folder_is_refused(
+    folder: Path, tmp_path: Path, how: str, readonly: bool
+) -> None:
+    victim, trap = tmp_path / "victim.db", folder / "x.db"
+    if how != "dangling":
+        with Store.open(f"sqlite:///{victim}") as store:
+            commit(store, [SEEN])
+    before = victim.read_bytes() if victim.exists() else b""
+    if how == "hardlink":
+        trap.hardlink_to(victim)
+    else:
+        trap.symlink_to(victim)
+    os.chown(trap, USER if how != "hardlink" else 0, GROUP if how != "hardlink" else 0, follow_symlinks=False)
+    with pytest.raises(StoreError, match=r"is a link|can't be opened|there is no store"):
+        Store.open(f"sqlite:///{trap}", readonly=readonly).close()
+    assert (victim.read_bytes() if victim.exists() else b"") == before
+
+
+def test_a_link_in_a_folder_of_roots_own_is_followed(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'real.db'}") as store:
+        commit(store, [SEEN])
+    (tmp_path / "x.db").symlink_to(tmp_path / "real.db")
+    with Store.open(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        assert store.profiles()[0].events == 1
