@@ -1,8 +1,8 @@
-"""nginx, redis, a Python service and a script on the real kernel, from draft to enforce mode, and attacks in each.
+"""nginx, redis and a Python service on the real kernel, from draft to enforce mode, and attacks in each.
 
 One boot for all: they are learned at the same time, as on a real server, and then promoted one after another. The only
-threshold that is set is quiet_days = 0 (the machine is thrown away after some minutes); four starts are enough for the
-others.
+threshold that is set is quiet_days = 0 (the machine is thrown away after some minutes); three starts are enough for
+the others. The script is attacked in test_promotion.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,12 @@ import pytest
 from tests.vm.bed import Bed
 from tests.vm.catalogue import NGINX, NOTES, PREPARATION, REDIS
 from tests.vm.typist import VICTIMS, Typist
-from tests.vm.workloads import BASH, ENVIRONMENT, Road
+from tests.vm.workloads import ENVIRONMENT, Road
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
-WORKLOADS = (NOTES, NGINX, REDIS, BASH)  # nginx is a proxy of notes
+WORKLOADS = (NOTES, NGINX, REDIS)  # nginx is a proxy of notes
+STARTS = 3
 NAMES = [workload.profile for workload in WORKLOADS]
 
 
@@ -30,7 +31,7 @@ def roads(vm_ready: None) -> Iterator[dict[str, Road]]:
         made = {workload.profile: Road(bed, workload, typist) for workload in WORKLOADS}
         for road in made.values():
             road.draft()
-        for _ in range(max(workload.runs for workload in WORKLOADS)):
+        for _ in range(STARTS):
             bed.check("date -s '+1 hour' > /dev/null")
             for workload in WORKLOADS:
                 bed.check(workload.exercise)
@@ -55,28 +56,29 @@ def test_from_draft_to_enforce_mode(roads: dict[str, Road], name: str) -> None:
     assert [gate["gate"] for gate in told["gates"] if not (gate["holds"] or gate["pending"])] == []
     assert told["pending_restart"] == []
     assert road.modes()[name] == "enforce"
-    road.exercise(2)
+    road.exercise(1)
     assert road.denied(since) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_attacks_are_blocked_and_logged(roads: dict[str, Road], name: str) -> None:
-    """Each fails, and the kernel says which access it refused; what worked before works afterwards, with no denial."""
+    """Each fails, and the kernel says which access it refused."""
     road = roads[name]
     assert road.modes()[name] == "enforce"
     assert len(road.attack_all()) >= 5
-    since = road.mark()
-    road.exercise(1)
-    assert road.denied(since) == []
 
 
 def test_all_of_them_go_on_together(roads: dict[str, Road]) -> None:
-    """All enforced, none of them lost a task on the way, and nothing that an attacker wanted is there."""
+    """What worked before the attacks works after them, with no denial; nothing that an attacker wanted is there."""
     bed = next(iter(roads.values())).bed
+    since = roads["notes"].mark()
+    for road in roads.values():
+        road.exercise(1)
+        assert road.denied(since) == []
     assert {name: roads[name].modes()[name] for name in NAMES} == dict.fromkeys(NAMES, "enforce")
     bed.check("for unit in notes nginx redis-server; do systemctl is-active $unit || exit 1; done")
     assert bed.check("ls -A /etc/cron.d; mount | grep -c ' /mnt ' || true").split()[-1] == "0"
-    assert "evil" not in bed.check("ls -A /etc/cron.d")
+    assert not [name for name in bed.check("ls -A /etc/cron.d").split() if name in ("evil", "logged") or "rdb" in name]
     labels = bed.check("cat /proc/[0-9]*/attr/apparmor/current 2>/dev/null | sort -u").splitlines()
     assert {f"{name} (enforce)" for name in ("notes", "nginx", "redis")} <= set(labels)
     assert not [label for label in labels if "//null-" in label]
