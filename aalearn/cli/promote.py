@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from aalearn.learn.convergence import Gate as Wanted
     from aalearn.lifecycle.gates import Gate
-    from aalearn.lifecycle.judge import Judge
     from aalearn.lifecycle.node.machine import Machine
     from aalearn.lifecycle.node.tasks import Task
     from aalearn.lifecycle.promote import Plan
@@ -106,7 +105,6 @@ class _Promotion:
 
     name: bytes
     plan: Plan
-    judge: Judge
     gates: tuple[Gate, ...]
     astray: tuple[Task, ...]
     before: Stage | None
@@ -153,7 +151,7 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: _Wishes) -> _Pr
             restart=bool(wishes.restart),
             made_now=made_now,
         )
-    return _Promotion(name, made, judge, forced(gates(case), wishes.force), astray, before, case.beyond)
+    return _Promotion(name, made, forced(gates(case), wishes.force), astray, before, case.beyond)
 
 
 def _revision(face: Face, store: Store, name: bytes, wishes: _Wishes) -> tuple[Revision, bool]:
@@ -212,7 +210,7 @@ def _enforce(face: Face, machine: Machine, promotion: _Promotion, wishes: _Wishe
     from aalearn.lifecycle.stages import Stage
 
     made, stage = promotion.plan, Stage.CANARY if wishes.canary else Stage.ENFORCED
-    done = carry_out(machine, promotion.judge, made, stage, who=who(), reason=wishes.reason)
+    done = carry_out(machine, made, stage, who=who(), reason=wishes.reason)
     for note in done.notes:
         face.say(f"aalearn: note: {note}")
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from aalearn.lifecycle.difference import differences
 from aalearn.lifecycle.judge import Loaded as Decoded
+from aalearn.lifecycle.judge import top
 from aalearn.lifecycle.node import files
-from aalearn.lifecycle.node.machine import Machine
+from aalearn.lifecycle.node.machine import Machine, is_of
 from aalearn.lifecycle.node.records import Applied, Intent, Records
 from aalearn.lifecycle.node.tasks import Task, astray, tasks
 from aalearn.lifecycle.node.texts import whole
@@ -62,13 +63,15 @@ def noted(steps: Sequence[Step]) -> Noted | None:
 def observe(machine: Machine, there: Machinery, profile: bytes) -> Observed:
     """Look at one profile."""
     entries = there.applied.get(profile, ())
-    running = [one for one in there.loaded if _is_of(one.name, profile)]
+    running = [one for one in there.loaded if is_of(one.name, profile)]
     if not entries:
         return Observed("", running=tuple(Running(one.name, one.mode, None) for one in running))
     last = entries[-1]
     content = files.read(machine.profiles, last.place)
     policy, trouble = _policy(machine, profile, last, content)
     names = tuple(one.name for one in decode(policy)) if policy else ()
+    tops = {profile, *top(names)}  # its file may define others too
+    running = [one for one in there.loaded if any(is_of(one.name, name) for name in tops)]
     lost = _lost(there, profile, policy) if policy and last.mode == "enforce" else ()
     return Observed(
         file=hashlib.sha256(content).hexdigest() if content is not None else "",
@@ -79,10 +82,6 @@ def observe(machine: Machine, there: Machinery, profile: bytes) -> Observed:
         units=tuple(sorted({task.unit for task in lost if task.unit.endswith(".service")})),
         trouble=trouble,
     )
-
-
-def _is_of(name: bytes, profile: bytes) -> bool:
-    return (name == profile or name.startswith(profile + b"//")) and b"//null-" not in name
 
 
 def _policy(machine: Machine, profile: bytes, last: Applied, content: bytes | None) -> tuple[bytes | None, str]:

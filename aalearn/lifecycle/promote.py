@@ -48,7 +48,7 @@ class Part:
 class Plan:
     """What has to change for a revision to be enforced.
 
-    `parts` are written in their order, each with its own load: the last one enforces. `whole` is the whole text in
+    `parts` are applied as one change: the first is the revision's own file. `whole` is the whole text in
     enforce mode, `policy` what it compiles to, `refusal` why the target can't enforce a rule of it ("" where it can).
     `baseline` is the text on disk of a file that aalearn did not write: what that permits, others answer for.
     """
@@ -91,11 +91,8 @@ def plan(machine: Machine, judge: Judge, name: bytes, revision: Revision) -> Pla
     if form == DRAFT:
         raise UsageError(_again(name, f"revision {revision.number} is the learning profile"))
     parts, notes = _parts(machine, name, revision, found, form)
-    last = parts[-1]
-    enforced = whole(judge, name, last.place, last.after)
-    if len(parts) > 1:  # the last one is the profile's own file, which includes the first
-        local = whole(judge, name, parts[0].place, parts[0].after)
-        enforced = local.in_mode(name, complain=False)
+    own = parts[1].after if len(parts) > 1 else None  # the profile's own file, which includes the first part
+    enforced = whole(judge, name, parts[0].place, parts[0].after, own)
     refusal, compiled = "", None
     if found is None or found.ours:
         try:
@@ -119,7 +116,7 @@ def plan(machine: Machine, judge: Judge, name: bytes, revision: Revision) -> Pla
 def _parts(
     machine: Machine, name: bytes, revision: Revision, found: Found | None, form: str
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
-    """Return the files to write, the one that enforces last."""
+    """Return the files to write, the revision's own first."""
     if found is None or found.ours:
         place = found.file.name if found is not None else files.file_name(name)
         before = files.read(machine.profiles, place)
@@ -194,34 +191,23 @@ def _links(machine: Machine, place: str) -> tuple[tuple[str, str], ...]:
     return tuple((link, "") for link in places if files.link_target(machine.profiles, link))
 
 
-def carry_out(machine: Machine, judge: Judge, made: Plan, stage: Stage, *, who: str, reason: str) -> Done:
-    """Write, load and verify. Raises as `applier.apply`; then the machine is as before (of two files perhaps the
-    first, which only adds what was missing, is written).
-    """
-    notes: tuple[str, ...] = ()
-    for part in made.parts[:-1]:
-        content = whole(judge, made.name, part.place, part.after)
-        change = _change(made, part, content.policy(judge), Stage.READY, (), who, reason)
-        notes += apply(machine, change).notes
-    done = apply(machine, _change(made, made.parts[-1], made.policy, stage, made.links, who, reason))
-    return Done(done.applied, (*notes, *done.notes))
-
-
-def _change(
-    made: Plan, part: Part, policy: bytes, stage: Stage, links: tuple[tuple[str, str], ...], who: str, reason: str
-) -> Change:
-    return Change(
+def carry_out(machine: Machine, made: Plan, stage: Stage, *, who: str, reason: str) -> Done:
+    """Write, load and verify, all of it as one change. Raises as `applier.apply`; then the machine is as before."""
+    part = made.parts[0]
+    change = Change(
         profile=made.name,
         place=part.place,
         text=part.after,
-        policy=policy,
+        policy=made.policy,
         stage=stage,
         who=who,
-        links=links,
+        links=made.links,
         revision=made.revision.number,
         reason=reason,
         origin=made.revision.sha256,
+        more=tuple((one.place, one.after) for one in made.parts[1:]),
     )
+    return apply(machine, change)
 
 
 def out_of_reach(machine: Machine, name: bytes, policy: bytes) -> tuple[Task, ...]:

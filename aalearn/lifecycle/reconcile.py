@@ -170,7 +170,8 @@ def _kernel(profile: bytes, expected: Expected, seen: Observed, folder: str) -> 
         what = f"{', '.join(map(shown, missing[:3]))} is not loaded: programs start without it"
         found.append(Difference(profile, Kind.NOT_LOADED, what, _FIX))
     for name, one in sorted(running.items()):
-        if expected.mode and one.mode != expected.mode and (name == profile or name in seen.names):
+        own = name == profile or (name in seen.names and name.startswith(profile + b"//"))
+        if own and expected.mode and one.mode != expected.mode:
             what = f"{shown(name)} is in {shown(one.mode)} mode, and was applied in {expected.mode} mode"
             found.append(Difference(profile, Kind.MODE, what, _FIX))
         elif one.same is False:

@@ -12,8 +12,10 @@ from aalearn.grammar.profiles import read_profiles
 from aalearn.lifecycle.finding import find
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, Done, applied, apply
+from aalearn.lifecycle.node.entries import links_at
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Records
+from aalearn.lifecycle.node.requests import changed_files
 from aalearn.lifecycle.node.tasks import Task, tasks, under
 from aalearn.lifecycle.node.texts import whole
 from aalearn.lifecycle.stages import Stage
@@ -61,7 +63,7 @@ def plan(machine: Machine, profile: bytes) -> Plan:
     found = entries[0] if entries and not entries[0].stage and (entries[0].text or entries[0].policy) else None
     package = files.package_of(machine.profiles / place) if content is not None and not entries else ""
     if found is not None:
-        return Plan(profile, End.RESTORED, place, names, (), revision, change=_restored(machine, profile, found))
+        return Plan(profile, End.RESTORED, place, names, (), revision, change=_restored(machine, profile, entries))
     reached = under(tasks(machine.proc), profile) if names else ()
     if package:
         link = (f"{files.DISABLE}/{place}", f"../{place}")
@@ -108,15 +110,17 @@ def _place(machine: Machine, profile: bytes) -> str:
     return files.place_of(machine.profiles, found.file)
 
 
-def _restored(machine: Machine, profile: bytes, found: Applied) -> Change:
+def _restored(machine: Machine, profile: bytes, entries: tuple[Applied, ...]) -> Change:
+    found = entries[0]
     with Records.open(machine.backups) as records:
         text, policy = records.get(found.text), records.get(found.policy)
+        more = changed_files(machine, records, entries, found)
     if text is not None or found.place.startswith(f"{files.LOCAL}/"):
         judge = machine.judge()
-        written = whole(judge, profile, found.place, text or b"")
+        written = whole(judge, profile, found.place, text or b"", next((content for _, content in more), None))
         policy = written.policy(judge)
-    links = tuple((link.place, link.new) for link in found.links)
-    return _change(profile, found.place, text, policy, found.revision, links)
+    change = _change(profile, found.place, text, policy, found.revision, links_at(entries, found))
+    return replace(change, more=more)
 
 
 def _change(

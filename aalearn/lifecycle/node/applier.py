@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aalearn.lifecycle.judge import top
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.machine import Machine
-from aalearn.lifecycle.node.records import Applied, Intent, Link, Records
+from aalearn.lifecycle.node.records import Applied, File, Intent, Link, Records
 from aalearn.lifecycle.node.tasks import tasks, under
+from aalearn.lifecycle.node.texts import on_disk
 from aalearn.model.errors import AalearnError, PolicyError, UsageError
 from aalearn.model.text import shown
 from aalearn.policy.decoder import BinaryProfile, Mode, decode
@@ -35,7 +37,7 @@ class Change:
     with where they shall lead, "" for no link. `stage`, `revision` (0: none), `who` and `reason` are those of the step
     that the store gets, `origin` the sha256 of the revision's text there. `remembered` False forgets all that was
     applied (a retirement). `before` is the number of the entry that a later revert leads to (None: the last one).
-    `asked`: the service asked for it.
+    `asked`: the service asked for it. `more` are further files of it, (place, text) pairs.
     """
 
     profile: bytes
@@ -51,6 +53,7 @@ class Change:
     before: int | None = None
     origin: str = ""
     asked: bool = False
+    more: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,11 @@ def _apply(machine: Machine, records: Records, change: Change) -> Done:
         raise UsageError(f"a change of {shown(name)} was interrupted: run `aalearn reconcile` first")
     files.sweep(machine.profiles)
     old_text = files.read(machine.profiles, change.place)
-    old_policy = _running(machine, change, old_text)
+    names = _tops(change.policy) | {change.profile}
+    _no_strangers(machine, records, change, names)
+    old_policy = _running(machine, change, old_text, names)
+    there = [(place, files.read(machine.profiles, place), text) for place, text in change.more]
+    more = tuple(File(place, records.keep(old), records.keep(new)) for place, old, new in there)
     intent = Intent(
         profile=name,
         place=change.place,
@@ -127,15 +134,41 @@ def _apply(machine: Machine, records: Records, change: Change) -> Done:
         when=int(time.time() * 1000),
         origin=change.origin,
         asked=change.asked,
+        more=more,
     )
     records.begin(intent)
     return _carried_out(machine, records, intent, change.before, remembered=change.remembered)
 
 
-def _running(machine: Machine, change: Change, old_text: bytes | None) -> bytes | None:
+def _tops(policy: bytes | None) -> set[bytes]:
+    """Return the names of the profiles in compiled policy that are no children or hats: a load replaces all of them."""
+    return set(top(tuple(_modes(policy))))
+
+
+def _no_strangers(machine: Machine, records: Records, change: Change, names: set[bytes]) -> None:
+    """Refuse a text that defines profiles beside the one that it is for, unless its file did so before."""
+    if names == {change.profile}:
+        return
+    judge = machine.judge()
+    known = {change.profile}
+    for entry in records.applied(change.profile)[-1:]:
+        known |= _tops(records.get(entry.policy))
+    with contextlib.suppress(PolicyError, UsageError):  # a file that is missing or gives no policy defines nothing
+        if change.place.startswith(f"{files.LOCAL}/"):
+            known |= set(on_disk(judge, change.profile).loaded.names)
+        else:
+            known |= set(judge.compile(machine.profiles / change.place, strict=False).names)
+    others = sorted(names - known)
+    if others:
+        told = ", ".join(map(shown, others[:3]))
+        why = f"the text for {shown(change.place)} defines {told} too, which its file did not before"
+        raise UsageError(f"{why}: a change of {shown(change.profile)} must not replace another profile")
+
+
+def _running(machine: Machine, change: Change, old_text: bytes | None, names: set[bytes]) -> bytes | None:
     """Return the policy to bring back where the change fails: what the kernel runs, or else what the file gives."""
     try:
-        return machine.running(change.profile)
+        return machine.running(*sorted(names))
     except PolicyError as error:
         if old_text is None or change.place.startswith(f"{files.LOCAL}/"):
             raise PolicyError(f"{shown(change.profile)} could not be brought back if this fails: {error}") from error
@@ -162,6 +195,7 @@ def _remember_found(records: Records, intent: Intent) -> None:
         reason="found here",
         when=intent.when,
         links=links,
+        more=tuple(File(file.place, file.old, file.old) for file in intent.more),
     )
     records.record(intent.name, entry)
 
@@ -200,6 +234,7 @@ def _carried_out(machine: Machine, records: Records, intent: Intent, before: int
             links=intent.links,
             origin=intent.origin,
             asked=intent.asked,
+            more=intent.more,
         )
         entry = next((one for one in entries[-1:] if one.when == made.when and one.text == made.text), None)
         entry = entry or records.record(intent.name, made)
@@ -215,28 +250,36 @@ def _done(machine: Machine, records: Records, intent: Intent) -> tuple[str, ...]
     if policy is None and machine.loaded(intent.name):
         machine.kernel.unload(intent.name)
     files.write(machine.profiles, intent.place, text)
+    for file in intent.more:
+        files.write(machine.profiles, file.place, records.get(file.new))
     for link in intent.links:
         files.link(machine.profiles, link.place, link.new)
     if policy is None:
         return ()
+    return _loaded(machine, policy)
+
+
+def _loaded(machine: Machine, policy: bytes) -> tuple[str, ...]:
+    """Load policy and verify that the kernel runs all of it; return notes."""
     machine.kernel.load(policy)
-    notes = _without_leftovers(machine, intent.name, policy)
-    _verify(machine.loaded(intent.name), policy)
+    notes = _without_leftovers(machine, policy)
+    _verify(machine.loaded(*_tops(policy)), policy)
     return notes
 
 
 def _undone(machine: Machine, records: Records, intent: Intent) -> None:
-    """Bring back file, links and kernel, verify, and forget the intent."""
+    """Bring back files, links and kernel, verify, and forget the intent."""
     policy = records.get(intent.old_policy)
     files.write(machine.profiles, intent.place, records.get(intent.old_text))
+    for file in intent.more:
+        files.write(machine.profiles, file.place, records.get(file.old))
     for link in intent.links:
         files.link(machine.profiles, link.place, link.old)
     if policy is not None:
-        machine.kernel.load(policy)
-        _without_leftovers(machine, intent.name, policy)
-        _verify(machine.loaded(intent.name), policy)
-    elif machine.loaded(intent.name):
-        machine.kernel.unload(intent.name)
+        _loaded(machine, policy)
+    for name in sorted((_tops(records.get(intent.new_policy)) | {intent.name}) - _tops(policy)):
+        if machine.loaded(name):
+            machine.kernel.unload(name)
     records.end(intent)
 
 
@@ -262,10 +305,10 @@ def _mode(profile: BinaryProfile) -> str:
     return "complain" if profile.complain else _MODES.get(profile.mode, "")
 
 
-def _without_leftovers(machine: Machine, profile: bytes, policy: bytes) -> tuple[str, ...]:
+def _without_leftovers(machine: Machine, policy: bytes) -> tuple[str, ...]:
     """Remove children that the new policy does not have and the kernel kept; return a note for those still in use."""
     names = set(_modes(policy))
-    extra = [one.name for one in machine.loaded(profile) if one.name not in names]
+    extra = [one.name for one in machine.loaded(*_tops(policy)) if one.name not in names]
     notes = []
     running = tasks(machine.proc) if extra else ()
     for name in sorted(extra, key=lambda one: -one.count(b"//")):

@@ -50,6 +50,18 @@ def promoted_since(entries: Sequence[Applied]) -> int | None:
     return since
 
 
+def files_at(entries: Sequence[Applied], target: Applied) -> dict[str, str]:
+    """Return the sha256 of each further file ("": none) when `target` was the last entry, by place."""
+    found: dict[str, str] = {}
+    for entry in reversed(entries):
+        if entry.number > target.number:
+            found |= {file.place: file.old for file in entry.more}
+    for entry in entries:  # what was set up to then and not changed since
+        if entry.number <= target.number:
+            found |= {file.place: file.new for file in entry.more}
+    return found
+
+
 def links_at(entries: Sequence[Applied], target: Applied) -> tuple[tuple[str, str], ...]:
     """Return where each link led when `target` was the last entry: what later ones changed is as it was before them."""
     found: dict[str, str] = {}

@@ -8,6 +8,7 @@ from aalearn.lifecycle.judge import Judge
 from aalearn.lifecycle.node.kernel import Kernel, RealKernel
 from aalearn.model.errors import PolicyError
 from aalearn.policy.compiler import Parser
+from aalearn.policy.decoder import pieces
 from aalearn.policy.features import BASE
 from aalearn.policy.loaded import NODE, Loaded
 
@@ -52,23 +53,34 @@ class Machine:
         features = self.securityfs / "features"
         return Judge.find(self.parser, features if features.exists() else None, self.profiles)
 
-    def loaded(self, profile: bytes) -> tuple[Loaded, ...]:
-        """Return the profile with its children and hats as they are loaded in the root namespace, parents first."""
-        found = [one for one in self.kernel.loaded() if not one.namespace and _is_of(one.name, profile)]
+    def loaded(self, *profiles: bytes) -> tuple[Loaded, ...]:
+        """Return profiles with their children and hats as they are loaded in the root namespace, parents first."""
+        there = [one for one in self.kernel.loaded() if not one.namespace]
+        found = [one for one in there if any(is_of(one.name, profile) for profile in profiles)]
         return tuple(sorted(found, key=lambda one: (one.name.count(b"//"), one.name)))
 
-    def running(self, profile: bytes) -> bytes | None:
-        """Return the policy that the kernel runs for the profile, as one load that would bring it back; None: none.
+    def running(self, *profiles: bytes) -> bytes | None:
+        """Return the policy that the kernel runs for profiles, as one load that would bring them back; None: none.
 
         Raises PolicyError where the kernel keeps no raw data.
         """
         parts: dict[str, bytes] = {}
-        for one in self.loaded(profile):
+        there = self.loaded(*profiles)
+        names = {one.name for one in there}
+        for one in there:
             if one.blob is None:
                 raise PolicyError("the kernel keeps no raw data (export_binary is off)")
-            parts.setdefault(one.sha256, one.blob)
+            if {name for name, _ in pieces(one.blob)} <= names:
+                parts.setdefault(one.sha256, one.blob)
+            else:  # others came with it, and may have been replaced since
+                parts[one.name.decode("utf-8", "surrogateescape")] = _piece(one.blob, one.name)
         return b"".join(parts.values()) or None
 
 
-def _is_of(name: bytes, profile: bytes) -> bool:
+def _piece(blob: bytes, name: bytes) -> bytes:
+    return next((part for found, part in pieces(blob) if found == name), b"")
+
+
+def is_of(name: bytes, profile: bytes) -> bool:
+    """Return whether a loaded profile is the one of that name, or a child or hat of it."""
     return (name == profile or name.startswith(profile + b"//")) and b"//null-" not in name

@@ -38,12 +38,22 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A further file of a change: its place, and its text before and after by their sha256 ("": no file)."""
+
+    place: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """A change that was begun: what was there and what shall be. Texts and policy are sha256 of backups, "": none.
 
     `place` is below the policy folder. `stage`, `revision` (0: none), `who`, `reason` are the step's, for the store;
     `when` in ms since the epoch. `origin` is the sha256 of the revision's text as the store has it, which may differ in
-    its flags or be a part of the file, "" for none. `asked`: the service asked for it, not a person.
+    its flags or be a part of the file, "" for none. `asked`: the service asked for it, not a person. `more` are the
+    files that belong to it beside the one at `place`.
     """
 
     profile: str
@@ -60,6 +70,7 @@ class Intent:
     when: int
     origin: str = ""
     asked: bool = False
+    more: tuple[File, ...] = ()
 
     @property
     def name(self) -> bytes:
@@ -73,7 +84,7 @@ class Applied:
 
     `text` and `policy` are sha256 of backups ("": no file, not loaded); `mode` the kernel's word for the profile.
     `before` is the number of the entry that a revert leads to, 0 for none. `stage`, `revision`, `who`, `reason`, `when`
-    (ms) are those of the step in the store; `origin` and `asked` are as in `Intent`.
+    (ms) are those of the step in the store; `origin`, `asked` and `more` are as in `Intent`.
     """
 
     number: int
@@ -90,6 +101,7 @@ class Applied:
     links: tuple[Link, ...] = ()
     origin: str = ""
     asked: bool = False
+    more: tuple[File, ...] = ()
 
 
 @dataclass(slots=True)
@@ -184,8 +196,10 @@ class Records:
         used: set[str] = set()
         for intent in self.pending():
             used |= {intent.old_text, intent.new_text, intent.old_policy, intent.new_policy}
+            used |= {digest for file in intent.more for digest in (file.old, file.new)}
         for profile in self.profiles():
-            used |= {digest for entry in self.applied(profile) for digest in (entry.text, entry.policy)}
+            for entry in self.applied(profile):
+                used |= {entry.text, entry.policy, *(digest for file in entry.more for digest in (file.old, file.new))}
         for name in self._folder.names():
             if name.startswith("blob.") and name.removeprefix("blob.") not in used:
                 self._folder.remove(name)
@@ -201,7 +215,9 @@ class Records:
         known = {one.name for one in fields(kind)}
         try:
             links = tuple(Link(**link) for link in entry.get("links", ()))
-            return kind(**{**{key: value for key, value in entry.items() if key in known}, "links": links})
+            more = tuple(File(**file) for file in entry.get("more", ()))
+            values = {key: value for key, value in entry.items() if key in known}
+            return kind(**{**values, "links": links, "more": more})
         except TypeError as error:
             raise self._damaged(name) from error
 

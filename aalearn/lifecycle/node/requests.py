@@ -8,15 +8,17 @@ the service may have, and when, `asked` says; a person's rollback comes here too
 import hashlib
 from dataclasses import dataclass
 
+from aalearn.grammar.profiles import read_profiles
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, Done, applied, apply
-from aalearn.lifecycle.node.entries import links_at, stood_before
+from aalearn.lifecycle.node.entries import files_at, links_at, stood_before
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Records
-from aalearn.lifecycle.node.texts import flagged, whole
+from aalearn.lifecycle.node.texts import flagged, spelled, whole
 from aalearn.lifecycle.stages import Stage
 from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.text import shown
+from aalearn.policy.decoder import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,16 @@ def revert(
         )
     with Records.open(machine.backups) as records:
         text = records.get(target.text)  # None: there was no local file
+        more = changed_files(machine, records, entries, target)
     judge = machine.judge()
-    written = whole(judge, profile, target.place, text or b"")
-    if target.mode == "complain":  # perhaps by a link, which the text does not show
-        written = written.in_mode(profile, complain=True)
+    links = links_at(entries, target)
+    own = next((content for _, content in more), None)
+    written = whole(judge, profile, target.place, text or b"", own)
+    if any(place == f"{files.COMPLAIN}/{written.place}" and leads for place, leads in links):
+        written = written.all_in_complain_mode()  # the text does not show it
     policy = written.policy(judge)
+    if target.mode == "complain" and not any(one.complain for one in decode(policy) if one.name == profile):
+        policy = written.in_mode(profile, complain=True).policy(judge)
     change = Change(
         profile=profile,
         place=target.place,
@@ -79,14 +86,28 @@ def revert(
         policy=policy,
         stage=Stage.REVERTED,
         who=who,
-        links=links_at(entries, target),
+        links=links,
         revision=target.revision,
         reason=reason,
         before=target.before,
         origin=target.origin,
         asked=asked,
+        more=more,
     )
     return _reverted(apply(machine, change))
+
+
+def changed_files(
+    machine: Machine, records: Records, entries: tuple[Applied, ...], target: Applied
+) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the further files that have to change for `target`. Raises UsageError where a person changed one."""
+    now, then = files_at(entries, entries[-1]), files_at(entries, target)
+    places = sorted(place for place in then if then[place] != now[place])
+    for place in places:
+        content = files.read(machine.profiles, place)
+        if (hashlib.sha256(content).hexdigest() if content is not None else "") != now[place]:
+            raise UsageError(f"{shown(str(machine.profiles / place))} was changed since aalearn applied it: look at it")
+    return tuple((place, records.get(then[place])) for place in places)
 
 
 def complain(machine: Machine, profile: bytes, *, who: str, reason: str, asked: bool = True) -> Reverted:
@@ -94,26 +115,33 @@ def complain(machine: Machine, profile: bytes, *, who: str, reason: str, asked: 
 
     Raises as `revert`.
     """
-    last = _last(machine, profile, applied(machine, profile))
+    entries = applied(machine, profile)
+    last = _last(machine, profile, entries)
     content = files.read(machine.profiles, last.place)
     if content is None:
         raise UsageError(f"{shown(last.place)} is missing from {shown(str(machine.profiles))}")
     judge = machine.judge()
     there = whole(judge, profile, last.place, content)
     text, links = content, tuple((link.place, link.new) for link in last.links)
-    flagged_whole = there.in_mode(profile, complain=True)
     if last.place == there.place:
+        there = there.in_mode(profile, complain=True)
         text = flagged(content.decode("utf-8", "surrogateescape"), profile, complain=True).encode(
             "utf-8", "surrogateescape"
         )
     else:
         place = f"{files.COMPLAIN}/{there.place}"
+        others = [one.path for one in read_profiles(there.text).profiles if one.path != spelled(there.text, profile)]
+        if others and not dict(links_at(entries, entries[0])).get(place):
+            named = ", ".join(map(shown, others[:3]))
+            why = f"complain mode of {shown(there.place)} would open {named} too"
+            raise UsageError(f"{why}: go back to what stood before")
+        there = there.all_in_complain_mode()
         links = (*(one for one in links if one[0] != place), (place, f"../{there.place}"))
     change = Change(
         profile=profile,
         place=last.place,
         text=text,
-        policy=flagged_whole.policy(judge),
+        policy=there.policy(judge),
         stage=Stage.REVERTED,
         who=who,
         links=links,

@@ -27,6 +27,13 @@ class Whole:
             raise PolicyError("the text gives no policy")
         return compiled.blob
 
+    def all_in_complain_mode(self) -> "Whole":
+        """Return the text with all of its profiles in complain mode, as a link in force-complain/ has them."""
+        text = self.text
+        for block in read_profiles(text).profiles:
+            text = set_complain(text, block.path, True)
+        return Whole(text, self.place)
+
     def in_mode(self, profile: bytes, *, complain: bool) -> "Whole":
         """Return the text with the profile, its children and hats in complain mode, or in none. Raises UsageError."""
         return Whole(flagged(self.text, profile, complain=complain), self.place)
@@ -52,21 +59,25 @@ def spelled(text: str, profile: bytes) -> str:
     raise UsageError(f"the text defines no profile {shown(profile)}")
 
 
-def whole(judge: Judge, profile: bytes, place: str, content: bytes) -> Whole:
+def whole(judge: Judge, profile: bytes, place: str, content: bytes, own: bytes | None = None) -> Whole:
     """Return the whole text of a profile when `content` stands at `place`.
 
-    Of a place in `local/` the profile's own file is read, and its include replaced by the content. Raises UsageError
-    when no such file includes it, or the content does not define the profile.
+    Of a place in `local/` the profile's own file is read (or it is `own`), and its include replaced by the content.
+    Raises UsageError when no such file includes it, or the content does not define the profile.
     """
     text = content.decode("utf-8", "surrogateescape")
     if not place.startswith(f"{files.LOCAL}/"):
         spelled(text, profile)
         return Whole(text, place)
     found = on_disk(judge, profile)
-    include = next((one for one in found.block.includes if one.local == place), None)
+    around, block = found.text, found.block
+    if own is not None:
+        around = own.decode("utf-8", "surrogateescape")
+        block = read_profiles(around).find(spelled(around, profile))
+    include = next((one for one in block.includes if one.local == place), None)
     if include is None:
         raise UsageError(f"{shown(str(found.file))} does not include {shown(place)}")
-    joined = f"{found.text[: include.at]}\n{text}{found.text[include.end :]}"
+    joined = f"{around[: include.at]}\n{text}{around[include.end :]}"
     return Whole(joined, found.file.name)
 
 
