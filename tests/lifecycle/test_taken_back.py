@@ -1,5 +1,6 @@
 """From a denial to the kernel and back: the watch, the socket's client, the applier and a simulated kernel together."""
 
+import json
 import logging
 import socket
 import threading
@@ -143,3 +144,26 @@ def test_a_person_s_edit_is_not_overwritten(
         assert text_of(node) == ONE + "# mine\n"
         assert "was changed since aalearn applied it" in caplog.text
         assert watch.figures.pending == {b"app"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_was_enforced_without_aalearn_is_never_put_into_complain_mode(
+    node: Simulated, path: Path, tmp_path: Path, known: bool
+) -> None:
+    """Whether the store knows it or not: root does."""
+    db = f"sqlite:///{tmp_path}/x.db"
+    node.load(WIDE, "app")
+    promote(node, db, TWO, "enforced", 1)
+    with Store.open(db) as store:
+        if known:
+            detail = '{"mode": "enforce", "found": "enforce"}'
+            store.step(b"app", "enforced", revision=1, who="anna", reason="", when=now(), detail=detail)
+        watch = watching(node, path)
+        watch.tick(now(), store)
+        deny(store, watch, reading("/c", b"app"))
+        assert node.kernel.modes() == {"app": "enforce"}
+        assert text_of(node) == WIDE
+        step = store.steps(b"app")[-1]
+        assert (step.state, step.revision) == ("reverted", 0)
+        assert json.loads(step.detail)["mode"] == "enforce"
+        assert not watch.figures.failed

@@ -3,6 +3,7 @@
 The service reads hostile logs, and may be another's by now. So what it asks for is done
 
 - only within the probation after a promotion by a person, and once for each promotion;
+- only to the revision that was enforced before it, or what stood before it;
 - never to something weaker than what stood before the first promotion: where that was enforced, it is gone back to,
   and complain mode is not opened.
 """
@@ -10,7 +11,7 @@ The service reads hostile logs, and may be another's by now. So what it asks for
 import time
 
 from aalearn.lifecycle.node.applier import applied
-from aalearn.lifecycle.node.entries import ENFORCING, found_of, promoted_since, stood_before
+from aalearn.lifecycle.node.entries import ENFORCING, enforced_before, found_of, promoted_since, stood_before
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied
 from aalearn.lifecycle.node.requests import Reverted, complain, revert
@@ -69,20 +70,17 @@ def _allowed(name: bytes, entries: tuple[Applied, ...], probation: float) -> Non
 
 
 def _target(request: Request, entries: tuple[Applied, ...], enforced: Applied | None) -> Applied:
-    """Return the entry to go back to: one that was enforced; of what was never enforced only what stood before."""
+    """Return the entry to go back to: the revision that was enforced before, or what stood before. UsageError else."""
     before = stood_before(entries)
+    target = before
     if request.sha256:
-        of_text = [one for one in reversed(entries) if request.sha256 in (one.text, one.origin)]
-        target = next((one for one in of_text if one.mode in ENFORCING), None)
-        if target is None and any(one == before for one in of_text):
-            target = before
-    else:
-        target = before
+        may = [one for one in (enforced_before(entries), before) if one is not None]
+        target = next((one for one in may if request.sha256 in (one.text, one.origin)), None)
     if target is not None and target.mode not in ENFORCING and enforced is not None:
         target = enforced
+    name = shown(request.name)
+    if target is None and request.sha256:
+        raise UsageError(f"the text {request.sha256[:16]} is not what stood before the promotion of {name}")
     if target is None:
-        what = f"no text {request.sha256[:16]} was" if request.sha256 else "nothing else was"
-        raise UsageError(
-            f"{what} enforced for {shown(request.name)} on this node before: ask for complain mode instead"
-        )
+        raise UsageError(f"nothing of {name} stood here before its promotion: ask for complain mode")
     return target

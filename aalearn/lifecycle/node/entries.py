@@ -34,6 +34,29 @@ def stood_before(entries: Sequence[Applied]) -> Applied | None:
     return None
 
 
+def enforced_before(entries: Sequence[Applied]) -> Applied | None:
+    """Return the revision that was enforced before the one that is promoted now, None where none was.
+
+    As `limits.promoted_of` has it from the store's steps: what was taken back is none to go back to.
+    """
+    stood: list[Applied] = []
+    last: tuple[object, ...] = ()
+    for one in entries:
+        this = (one.stage, one.revision, one.text, one.mode)
+        if this == last:  # applied again
+            continue
+        last = this
+        if one.stage in _PROMOTED:
+            stood = [*(older for older in stood if older.revision != one.revision), one]
+        elif one.stage == Stage.REVERTED:
+            stood = stood[:-1]
+            if one.mode in ENFORCING and one.revision:
+                stood = [*(older for older in stood if older.revision != one.revision), one]
+        elif one.stage == Stage.RETIRED:
+            stood = []
+    return stood[-2] if len(stood) > 1 else None
+
+
 def promoted_since(entries: Sequence[Applied]) -> int | None:
     """Return since when (ms) the promotion that the last entry tells of is in force, None where that is none.
 

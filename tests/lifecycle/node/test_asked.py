@@ -1,5 +1,6 @@
 """What root refuses the service's user, who may be another's: by root's own records, clock and settings."""
 
+import hashlib
 import os
 import socket
 import time
@@ -97,6 +98,26 @@ def test_only_after_a_promotion(node: Simulated) -> None:
     revert(node.machine, b"app", who="anna", reason="", asked=False)
     with pytest.raises(UsageError, match="app was taken back already"):
         asked(node, "revert")
+
+
+def test_only_the_revision_before_and_none_that_was_given_up_long_ago(node: Simulated) -> None:
+    texts = [NEW, NEWER, NEWER.replace("/c r,", "/d r,")]
+    for revision, text in enumerate(texts, 1):
+        apply(node.machine, change(node, text, revision=revision))
+    first, second = (hashlib.sha256(text.encode()).hexdigest() for text in texts[:2])
+    with pytest.raises(UsageError, match="is not what stood before the promotion of app"):
+        asked(node, "revert", first)
+    assert asked(node, "revert", second).applied.revision == 2
+
+
+def test_the_revision_before_one_that_was_taken_back(node: Simulated) -> None:
+    """As the store's steps tell it: revision 2 was taken back to complain mode, so 3 comes after 1."""
+    apply(node.machine, change(node, NEW, revision=1))
+    apply(node.machine, change(node, NEWER, revision=2))
+    for _ in range(2):  # and once more by `reconcile --fix`
+        complain(node.machine, b"app", who="anna", reason="", asked=False)
+    apply(node.machine, change(node, NEWER.replace("/c r,", "/d r,"), revision=3))
+    assert asked(node, "revert", hashlib.sha256(NEW.encode()).hexdigest()).applied.revision == 1
 
 
 def test_requests_push_no_person_s_entry_out(node: Simulated) -> None:
