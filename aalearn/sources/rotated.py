@@ -24,6 +24,7 @@ _SUFFIX = re.compile(r"(?:[.-](\d[\d-]{0,31}))?(?:\.(?:gz|bz2|xz|zst))?")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 _DATE = 8  # a rotation number of so many digits is a date
 _TRIES = 50
+_STAMP = re.compile(rb"audit\(\d+\.\d{3}:\d+\)")
 
 Rank = tuple[int, ...]
 LIVE: Rank = (2,)
@@ -155,8 +156,8 @@ class Followed:
 
     def advance(self, data: bytes) -> None:
         """Go on after `data`, which `fetch` gave."""
-        if not self.offset:
-            self.first = first_line(data)
+        if not self.offset or not _STAMP.search(self.first):  # then it is all that was read
+            self.first = first_line(self.first + data[:WINDOW])
         self.offset += len(data)
         self.window = (self.window + data)[-WINDOW:] if len(data) < WINDOW else data[-WINDOW:]
         if self.packed:
@@ -171,7 +172,7 @@ class Followed:
             window = self.window
         else:
             window = os.pread(self._number, offset - begin, begin)
-            self.first = first_line(os.pread(self._number, WINDOW, 0))
+            self.first = first_line(os.pread(self._number, min(WINDOW, offset), 0))
             self.offset, self.window = offset, window
         self.skipping = not window.endswith(b"\n")
         return self.offset == offset and len(window) == offset - begin and digest_of(window) == digest
@@ -187,7 +188,7 @@ class Followed:
         return os.pread(self._number, len(self.window), self.offset - len(self.window)) == self.window
 
     def head(self) -> bytes:
-        """Return the first line, or the beginning of a long one: that tells whose content it is. b"": empty.
+        """Return how it begins (see `first_line`): that tells whose content it is. b"": empty.
 
         Once reading has begun it is that of what is read, whatever becomes of the file. Raises BadInput as `fetch`.
         """
@@ -244,8 +245,14 @@ def _with_content(folder: Path, place: Place, offset: int, digest: str) -> Follo
 
 
 def first_line(data: bytes) -> bytes:
-    """Return the first line of a content, at most WINDOW bytes of it."""
-    return data[: data.find(b"\n", 0, WINDOW) + 1 or WINDOW]
+    """Return a content up to the end of its first record, whose moment and serial no other has; at most WINDOW bytes.
+
+    What stands before that (nothing but a newline, what a program wrote) may begin many files.
+    """
+    record = _STAMP.search(data, 0, WINDOW)
+    if record is None:
+        return data[:WINDOW]
+    return data[: data.find(b"\n", record.end(), WINDOW) + 1 or WINDOW]
 
 
 def unreadable(path: str, error: OSError) -> str:

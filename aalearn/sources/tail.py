@@ -39,7 +39,7 @@ _TRIES = 50
 class Tail:
     """A live source of audit.log and its rotated files.
 
-    Files are told apart by their first lines, which stay what they are when a file is renamed, copied or compressed.
+    Files are told apart by how they begin, up to the first record: renaming, copying and compressing leave that alone.
     Its chunks are trusted where the file and its folder belong to `owner` (a user id) and nobody else may write them.
     Of a `kind` other than audit.log (syslog's, which programs write to) nothing is.
     """
@@ -313,7 +313,7 @@ class Tail:
             data = file.fetch()
         file.advance(data[: len(data) - len(data.lstrip(b"\0"))])
         data = file.fetch()
-        file.first = first_line(data)
+        file.first = b""  # what comes now is how it begins
         return data
 
     def _back(self, file: Followed) -> bool:

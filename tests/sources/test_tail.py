@@ -432,6 +432,30 @@ def test_trust_is_looked_at_again(rotated: Rotated) -> None:
     assert [chunk.trusted for chunk in follower.chunks] == [True, False]
 
 
+@pytest.mark.parametrize("begin", [b"\n", b"the same first line\n", b"\n\n# a\n\n"])
+@pytest.mark.parametrize("down", [False, True])
+def test_files_that_begin_alike_are_all_read(rotated: Rotated, begin: bytes, down: bool) -> None:
+    def anew() -> None:
+        rotated.path.write_bytes(begin)
+
+    anew()
+    rotated.write()
+    follower = Follower(rotated.path)
+    follower.read()
+    got = list(follower.lines)
+    for number in (3, 2, 1):
+        rotated.path.rename(rotated.path.with_name(f"audit.log.{number}"))
+        anew()
+        rotated.write()
+    if down:
+        follower = follower.again()
+    got += follower.read()
+    records = [line for line in got if b"audit(" in line]
+    assert sorted(set(records)) == sorted(rotated.written)
+    assert len(records) == len(rotated.written)
+    assert not follower.losses
+
+
 def test_a_pipe_in_a_files_place_is_never_waited_for(rotated: Rotated, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = rotated.write()
     follower = Follower(rotated.path)
