@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -409,7 +410,7 @@ def test_a_kustomization_names_its_manifests(pod: Path) -> None:
 
     done = subprocess.run(
         [
-            str(ROOT / ".venv/bin/python"),
+            sys.executable,
             "-m",
             "aalearn",
             "annotate",

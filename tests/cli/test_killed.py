@@ -42,13 +42,25 @@ def forked(db: str, arguments: Sequence[str]) -> int:
     return pid
 
 
-def killed(node: Simulated, pid: int, seconds: float) -> bool:
-    """Kill a process after so many seconds; all the while the profile is whole and loaded."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def killed(node: Simulated, pid: int, seconds: float, *, in_change: bool) -> bool:
+    """Kill a process after so many seconds, or as soon as it has a change open; all the while the profile is whole and
+    loaded.
+    """
+    end = time.monotonic() + (60 if in_change else seconds)
+    while time.monotonic() < end and not (in_change and (begun(node) or ended(pid))):
         whole(node)
     os.kill(pid, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def begun(node: Simulated) -> bool:
+    """Whether an intent lies there (asked without the applier's lock)."""
+    return any(one.name.startswith("intent.") for one in node.machine.backups.iterdir())
+
+
+def ended(pid: int) -> bool:
+    """Whether a child has ended, without taking its exit code."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def whole(node: Simulated) -> None:
@@ -71,17 +83,18 @@ def agreed(aalearn: Face, node: Simulated, db: str) -> None:
 def test_killed_at_random_moments_all_agree(aalearn: Face, node: Simulated, db: str) -> None:
     assert aalearn("--db", db, "rollback", "app", "--to", "1").code == 0  # in this process: all is loaded from now on
     agreed(aalearn, node, db)
-    begun = time.monotonic()
+    start = time.monotonic()
     os.waitpid(forked(db, ["rollback", "app", "--to", "2"]), 0)
-    lasted = time.monotonic() - begun
+    lasted = time.monotonic() - start
     agreed(aalearn, node, db)
     draw = random.Random(20)
     hit = opened = 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
         entry = applied(node.machine, b"app")[-1]
         other = "1" if entry.revision == 2 else "2"
         way = ["--complain"] if entry.mode == "enforce" and draw.random() < 0.5 else ["--to", other]
-        hit += killed(node, forked(db, ["rollback", "app", *way]), draw.uniform(0.1, 1.0) * lasted)
+        pid = forked(db, ["rollback", "app", *way])
+        hit += killed(node, pid, draw.uniform(0.1, 1.0) * lasted, in_change=number % 3 == 0)
         whole(node)
         opened += len(pending(node.machine))
         fixed = aalearn("--db", db, "reconcile", "--fix")
