@@ -89,7 +89,7 @@ def converge(
     last = max((access.last for access in accesses), default=0)
     last_new = max((found.first for found in seen), default=0)
     end = max(now, last)
-    incomplete = tuple(sorted((loss for loss in losses if loss.within(first, end))))
+    incomplete = tuple(sorted(loss for loss in losses if loss.within(first, end)))
     made = Convergence(
         runs=runs,
         nodes=len({node for access in accesses for node in access.nodes}),
