@@ -149,7 +149,7 @@ KERNEL = (
     Abuse("sysrq", "echo h > /proc/sysrq-trigger", 'name="/proc/sysrq-trigger"'),
     Abuse("core_pattern", "echo '|/tmp/x' > /proc/sys/kernel/core_pattern", 'name="/proc/sys/kernel/core_pattern"'),
     Abuse("modprobe", "echo /tmp/x > /proc/sys/kernel/modprobe", 'name="/proc/sys/kernel/modprobe"'),
-    Abuse("mount", "busybox mount -t tmpfs none /mnt", 'operation="mount"|capname="sys_admin"'),
+    Abuse("mount", "busybox mount -t tmpfs none /tmp", 'operation="mount"|capname="sys_admin"'),
     Abuse("shadow", "read -r x < /etc/shadow", 'name="/etc/shadow"'),
     Abuse("token", f"read -r x < {TOKEN}", 'name="/(var/)?run/secrets/'),
     Abuse("raw socket", "busybox ping -c 1 127.0.0.1", 'sock_type="raw"|capname="net_raw"'),
