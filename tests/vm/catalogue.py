@@ -122,12 +122,9 @@ sleep .5
 ask http://127.0.0.1/ | grep -q hello
 """,
     attacks=(
-        Attack(
-            "serve /etc/shadow",
-            _configured(
-                "user root;",
-                "curl -sSf http://127.0.0.1/leak/shadow",
-            ),
+        Attack(  # nginx tells what it can't understand
+            "read /etc/shadow as configuration",
+            _configured("user www-data; include /etc/shadow;", "nginx -t 2>&1 | grep -q root:"),
             'operation="open".* name="/etc/shadow"',
         ),
         Attack(
