@@ -139,7 +139,7 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: _Wishes) -> _Pr
             check(before, Stage.READY, name)
         chosen, made_now = _revision(face, store, name, wishes)
         made = plan(machine, judge, name, chosen)
-        astray = out_of_reach(machine, name, made.policy)
+        astray = out_of_reach(machine, name, made.policy, loaded=False)
         case = promotecase.case_of(
             face,
             store,

@@ -210,9 +210,9 @@ def carry_out(machine: Machine, made: Plan, stage: Stage, *, who: str, reason: s
     return apply(machine, change)
 
 
-def out_of_reach(machine: Machine, name: bytes, policy: bytes) -> tuple[Task, ...]:
-    """Return the tasks that the profile does not confine until they are restarted."""
-    return astray(tasks(machine.proc), name, attaches_by(policy, name))
+def out_of_reach(machine: Machine, name: bytes, policy: bytes, *, loaded: bool = True) -> tuple[Task, ...]:
+    """Return the tasks that the profile does not confine until they are restarted, once or before it is `loaded`."""
+    return astray(tasks(machine.proc), name, attaches_by(policy, name), loaded=loaded)
 
 
 def attaches_by(policy: bytes, name: bytes) -> Callable[[bytes], bool]:

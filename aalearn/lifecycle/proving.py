@@ -21,6 +21,7 @@ from aalearn.policy.proof import Proof
 
 # What reaches another file: the line must be one of the fresh text's, or a later boot would read what it likes.
 _REACHES: Final = re.compile(r"include|\babi\b")
+_PLAIN_ABI: Final = re.compile(r"abi <abi/[34]\.0>,")  # which features count is told by the policy itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,6 @@ def beyond(text: str, made: Loaded, fresh_text: str, fresh: bytes) -> Beyond:
             more.append(f"{shown(one.name)}: flags that weaken it")
     known = {line.strip() for line in fresh_text.splitlines()}
     for line in text.splitlines():
-        if _REACHES.search(line) and line.strip() not in known:
+        if _REACHES.search(line) and line.strip() not in known and not _PLAIN_ABI.fullmatch(line.strip()):
             more.append(f"another file, or a line that looks so: {shown(line.strip())}")
     return Beyond(tuple(dict.fromkeys(more)), within and not more)

@@ -225,6 +225,11 @@ def test_tasks_make_it_pending(learned: CommandNode) -> None:
     assert learned.run("promote", "app").code == 0
 
 
+def test_tasks_that_the_load_reaches_are_no_trouble(learned: CommandNode) -> None:
+    learned.sim.task(7, "app (complain)")
+    assert gates(learned)["tasks"]["holds"]
+
+
 def test_unconfined_tasks_of_its_program(node: CommandNode, tmp_path: Path) -> None:
     program = tmp_path.resolve() / "server"
     program.write_text("#!/bin/sh\n")

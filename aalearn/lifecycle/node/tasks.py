@@ -91,21 +91,24 @@ def _unit(folder: Path) -> str:
     return shown(units[-1]) if units else ""
 
 
-def astray(found: tuple[Task, ...], profile: bytes, attaches: Callable[[bytes], bool]) -> tuple[Task, ...]:
+def astray(
+    found: tuple[Task, ...], profile: bytes, attaches: Callable[[bytes], bool], *, loaded: bool = True
+) -> tuple[Task, ...]:
     """Return the tasks that the profile, once it is enforced, does not confine until they are restarted.
 
-    Those are the ones under its `//null-` children, those of its name in another mode than enforce, and unconfined ones
-    whose program `attaches` says would come under it.
+    Those are the ones under its `//null-` children, and unconfined ones whose program `attaches` says would come under
+    it. Where it is `loaded` already, those too that still show its name in complain mode: the load reaches such tasks
+    at once, so before it they are no trouble.
     """
-    return tuple(task for task in found if _is_astray(task, profile, attaches))
+    return tuple(task for task in found if _is_astray(task, profile, attaches, loaded=loaded))
 
 
-def _is_astray(task: Task, profile: bytes, attaches: Callable[[bytes], bool]) -> bool:
+def _is_astray(task: Task, profile: bytes, attaches: Callable[[bytes], bool], *, loaded: bool) -> bool:
     if task.label == UNCONFINED:
         return bool(task.exe) and attaches(task.exe)
     label = Label.parse(task.label)
     own = [part for part in (label, *label.stacked) if part.parts[0] == profile and not part.namespace]
-    return any(part.is_null for part in own) or (bool(own) and task.mode == "complain")
+    return any(part.is_null for part in own) or (loaded and bool(own) and task.mode == "complain")
 
 
 def under(found: tuple[Task, ...], profile: bytes, *, inner: bool = True) -> tuple[Task, ...]:
