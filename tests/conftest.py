@@ -1,8 +1,9 @@
-"""What all tests share: the rule for outside components, and the paths of the checkout."""
+"""What all tests share: the rule for outside components, the paths of the checkout, who runs what in parallel."""
 
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,6 +39,35 @@ def apparmor_parser() -> str:
     require("apparmor_parser", found)
     assert found is not None
     return found
+
+
+_BOOTS = {"test_containers": "containers", "test_pods": "containers"}  # modules of tests/vm that share a boot
+
+
+def share_of(nodeid: str) -> str:
+    """Return what a test is sent to one worker together with: its file; in tests/vm its boot (a module on a kernel)."""
+    file = nodeid.partition("::")[0]
+    stem = Path(file).stem
+    if not file.startswith("tests/vm/"):
+        return file
+    kernel = nodeid.rpartition("[")[2] if stem == "test_calibration" else ""
+    return f"tests/vm/{_BOOTS.get(stem, stem)} {kernel}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let `--dist loadscope` share the tests out by `share_of`.
+
+    (xdist's own groups don't reach its scheduler with this pytest: it no longer takes the names that xdist gives.)
+    """
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class ByShare(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            return share_of(nodeid)
+
+    return ByShare(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -15,20 +15,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let xdist (`--dist loadgroup`) give all tests of one boot to one worker: a module's, for each of its kernels.
+    """Let xdist's workers begin with the virtual machines: they take longest, and the many short tests fill the end.
 
-    Modules that share a boot name it: BOOT.
-
-    They are the longest, so that workers begin with them and share the many short ones at the end.
+    Which tests stay together on one boot says `share_of` in tests/conftest.py.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: not item.path.is_relative_to(HERE))
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            call = getattr(item, "callspec", None)
-            boot = getattr(getattr(item, "module", None), "BOOT", item.path.stem)
-            kernel = call.params.get("bed", "") if call is not None else ""
-            item.add_marker(pytest.mark.xdist_group(f"{boot}{kernel}"))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from tests.vm.bed import Bed
 from tests.vm.containers import POD, Abuse
 from tests.vm.workloads import AUDIT, SETTINGS, Road, Workload
 
-BOOT = "containers"
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
 NAMES = ("web", "redis", "api")

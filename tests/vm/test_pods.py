@@ -11,7 +11,6 @@ from tests.vm.bed import Bed
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
-BOOT = "containers"
 SETTING = r"""
 set -e
 cd /srv/p && runc spec

@@ -5,6 +5,7 @@ moment was the profile half-written or not loaded.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -108,7 +109,7 @@ def test_a_new_feature_is_denied_taken_back_accepted_and_promoted_again(bed: Bed
     journal = until(bed, f"{JOURNAL} | grep 'was taken back' && {JOURNAL}", 60)
     assert "shop denied open r /srv/shop/new.conf by shop" in journal
     assert "would be allowed by /srv/shop/new.conf r," in journal
-    assert "shop was taken back to complain mode: 3 denials within 10 s" in journal
+    assert re.search(r"shop was taken back to complain mode: [3-9] denials within 10 s", journal), journal
     history = document(bed, "history shop")
     last = history["steps"][-1]
     assert (last["state"], last["by"], last["detail"]["mode"]) == ("reverted", "aalearn", "complain")
