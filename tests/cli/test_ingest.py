@@ -129,7 +129,8 @@ def test_status_of_one_profile(aalearn: Face, learned: Callable[[str], Path]) ->
 def test_ready_is_what_the_configuration_says_and_what_was_denied_is_settled(
     aalearn: Face, learned: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    db = url(shutil.copy(learned("redis"), tmp_path / "redis.db"))  # a copy: decisions are written into it
+    shutil.copy(learned("redis"), tmp_path / "redis.db")  # decisions are written into it
+    db = url(tmp_path / "redis.db")
     config = tmp_path / "config.toml"
     config.write_text("[promotion]\nruns = 1\ncoverage = 0\nnew_rules_a_run = 1000\nquiet_days = 0\n")
 

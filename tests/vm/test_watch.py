@@ -101,10 +101,13 @@ def test_a_new_feature_is_denied_taken_back_accepted_and_promoted_again(bed: Bed
     bed.check("sleep 3; systemctl is-active shop")
     assert int(bed.run(DENIED).output) == before, "the same exercise passes in enforce mode"
 
+    spent = bed.spent
     bed.check("touch /srv/shop/feature")
     until(bed, "grep -q works /srv/shop/log", 60)
+    spent = bed.spent - spent
     broken, works = says(bed, "broken"), says(bed, "works")
-    assert 0 < works - broken < 10, f"it took {works - broken:.1f} s"
+    # Ten seconds of the machine's time: of the clock, or where the host is busy of its processor.
+    assert 0 < min(works - broken, spent) < 10, f"it took {works - broken:.1f} s, {spent:.1f} of the processor"
     assert bed.check(MODE).strip() == "shop (complain)"
     journal = until(bed, f"{JOURNAL} | grep 'was taken back' && {JOURNAL}", 60)
     assert "shop denied open r /srv/shop/new.conf by shop" in journal
