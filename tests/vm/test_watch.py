@@ -107,8 +107,8 @@ def test_a_new_feature_is_denied_taken_back_accepted_and_promoted_again(bed: Bed
     until(bed, "grep -q works /srv/shop/log", 60)
     spent = bed.spent - spent
     broken, works = says(bed, "broken"), says(bed, "works")
-    # Ten seconds: of the clock, or of the machine's processor, where the host has other things to do; more only where it
-    # has more of them than processors, which slows the emulation too.
+    # Ten seconds: of the clock, or of the machine's processor, where the host has other things to do; more only where
+    # it has more of them than processors, which slows the emulation too.
     limit = 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert 0 < min(works - broken, spent) < limit, f"it took {works - broken:.1f} s, {spent:.1f} of the processor"
     assert bed.check(MODE).strip() == "shop (complain)"
