@@ -15,6 +15,7 @@ from aalearn.grammar.lines import COMPANION, Aside, Lines, Sighting
 from aalearn.grammar.records import trail
 from aalearn.grammar.shapes import Shape
 from aalearn.grammar.words import record_words
+from aalearn.model.label import Label
 from aalearn.store.codec import group
 from tests.grammar.making import HOSTILE, WRAPS, Wrap, abstract, bodies, names, untrusted
 
@@ -96,6 +97,10 @@ def test_any_bytes_come_back_exactly(name: bytes, comm: bytes, peer: bytes) -> N
         b'requested_mask="send" signal=term peer=%s'
     )
     seen = agree(AVC + body % (untrusted(peer), untrusted(name), untrusted(comm), untrusted(peer)))
+    if Label.parse(peer).is_nameless:  # a subject that names no profile
+        assert isinstance(seen, Aside)
+        assert seen.kind == "malformed"
+        return
     assert isinstance(seen, Sighting)
     event = seen.entry.event
     assert (event.profile, event.get("name"), event.get("comm"), event.get("peer")) == (peer, name, comm, peer)
