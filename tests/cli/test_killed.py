@@ -1,7 +1,4 @@
-"""kill -9 at 50 random moments of rollback: file, kernel, record and store agree after `reconcile --fix`.
-
-The real kernel goes through the same in tests/vm/test_watch.py.
-"""
+"""kill -9 at 50 random moments of rollback: file, kernel, record and store agree after `reconcile --fix`."""
 
 import json
 import os
