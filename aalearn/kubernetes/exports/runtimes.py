@@ -1,5 +1,6 @@
 """What the formats of single runtimes share: the profile, and the exact words that make a runtime use it."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,10 +28,10 @@ class Runtime(Exporter):
             files += [File(one.name, one.text), self.configuration(one.name)]
         return Exported(tuple(files), tuple(report(one, *self.commands(one.name)) for one in profiles))
 
+    @abstractmethod
     def configuration(self, name: str) -> File:
         """Return the runtime's own file that names the profile."""
-        raise NotImplementedError
 
+    @abstractmethod
     def commands(self, name: str) -> tuple[str, ...]:
         """Return how to use the profile, one line each."""
-        raise NotImplementedError
