@@ -5,6 +5,7 @@ To load the commands takes a tenth of a second; who presses Ctrl-C in that time 
 
 import os
 import signal
+import sys
 from types import FrameType
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -21,7 +22,10 @@ def main() -> None:
     listening = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so in the background of a script
     if listening:
         signal.signal(signal.SIGINT, _leave)
-    from aalearn.cli.main import main as begin
+    if sys.argv[1:] == ["apply", "--socket"]:
+        from aalearn.cli.served import main as begin
+    else:
+        from aalearn.cli.main import main as begin
 
     try:
         if listening:

@@ -6,12 +6,9 @@ from typing import Annotated
 
 import typer
 
-from aalearn.cli import onnode
 from aalearn.cli.face import face_of
-from aalearn.cli.output import talk
 from aalearn.model.errors import UsageError
 
-SERVICE = "aalearn"  # User= of aalearn.service
 EXAMPLE = "Example: it is started by aalearn-apply@.service for each connection to aalearn-apply.socket"
 
 
@@ -28,26 +25,8 @@ def command(
     """
     if not from_socket:
         raise UsageError("aalearn apply is started by systemd with --socket; for yourself use promote and rollback")
-    from aalearn.lifecycle.node.server import serve
+    from aalearn.cli.served import serve_request
 
-    face = face_of(context)
-    code = serve(
-        lambda: onnode.machine_in_haste(face),
-        0,
-        1,
-        lambda line: talk(f"aalearn apply: {line}"),
-        service=_service(),
-        probation=lambda: onnode.probation_in_haste(face),
-    )
+    code = serve_request(face_of(context))
     if code:
         raise typer.Exit(code)
-
-
-def _service() -> tuple[int, ...]:
-    """Return the uid of the service's user, nothing where there is none."""
-    from pwd import getpwnam
-
-    try:
-        return (getpwnam(SERVICE).pw_uid,)
-    except KeyError:
-        return ()
