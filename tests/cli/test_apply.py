@@ -19,8 +19,8 @@ def ask(line: bytes, *options: str) -> tuple[int, dict[str, object], str]:
         ours.shutdown(socket.SHUT_WR)
         done = subprocess.run(
             [sys.executable, "-m", "aalearn", *options, "apply", "--socket"],
-            stdin=theirs,
-            stdout=theirs,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
             stderr=subprocess.PIPE,
             check=False,
             cwd=ROOT,
