@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -109,13 +108,6 @@ class Bed:
         """Wait until the machine is off."""
         assert self._process is not None
         self._process.wait()
-
-    @property
-    def spent(self) -> float:
-        """The processor seconds that the machine has used: what its time is on a host that does nothing else."""
-        assert self._process is not None
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def console(self) -> str:

@@ -25,7 +25,7 @@ QUIET = ("-q", "--disable-pip-version-check", "--no-input")
 KEPT = 4  # disks of older checkouts that stay in the cache
 SCRIPT = f"""#!/{PROGRAM}/bin/python3
 import sys
-from aalearn.cli.main import main
+from aalearn.__main__ import main
 sys.exit(main())
 """
 

@@ -5,7 +5,6 @@ moment was the profile half-written or not loaded.
 """
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -102,15 +101,10 @@ def test_a_new_feature_is_denied_taken_back_accepted_and_promoted_again(bed: Bed
     bed.check("sleep 3; systemctl is-active shop")
     assert int(bed.run(DENIED).output) == before, "the same exercise passes in enforce mode"
 
-    spent = bed.spent
     bed.check("touch /srv/shop/feature")
     until(bed, "grep -q works /srv/shop/log", 60)
-    spent = bed.spent - spent
     broken, works = says(bed, "broken"), says(bed, "works")
-    # Ten seconds: of the clock, or of the machine's processor, where the host has other things to do; more only where
-    # it has more of them than processors, which slows the emulation too.
-    limit = 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert 0 < min(works - broken, spent) < limit, f"it took {works - broken:.1f} s, {spent:.1f} of the processor"
+    assert 0 < works - broken < 10, f"it took {works - broken:.1f} s"
     assert bed.check(MODE).strip() == "shop (complain)"
     journal = until(bed, f"{JOURNAL} | grep 'was taken back' && {JOURNAL}", 60)
     assert "shop denied open r /srv/shop/new.conf by shop" in journal
@@ -144,3 +138,93 @@ def test_after_a_reboot_all_agree_and_the_watch_goes_on(bed: Bed) -> None:
     assert [one["kind"] for one in found] == ["not-loaded"]
     assert document(bed, "reconcile --fix")["differences"] == []
     assert bed.check(MODE).strip() == "shop (enforce)"
+
+
+KILLS = r"""
+import json, os, random, signal, sys, time
+sys.argv = ["aalearn"]
+from aalearn.cli import face, onnode, promotecase  # all is loaded before the forks
+from aalearn.cli.main import run
+from aalearn.lifecycle import gates, keeping, mending, observing, past, promote, proving, reconcile, rollback
+import aalearn.lifecycle.existing, aalearn.lifecycle.node.requests, aalearn.policy.compare, aalearn.store.store
+
+os.environ["AALEARN_OUTPUT"] = "json"
+machine = onnode.machine(face.Face())
+FILE = "/etc/apparmor.d/shop"
+PROFILES = "/sys/kernel/security/apparmor/profiles"
+WAYS = {
+    "complain": ["rollback", "shop", "--complain", "--reason", "x"],
+    "enforce": ["rollback", "shop", "--to", REVISION, "--reason", "x"],
+    "promote": ["promote", "shop", "--revision", REVISION, "--force", "convergence", "--reason", "x"],
+}
+
+def work(arguments):
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            out = os.open("/tmp/work", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1), os.dup2(out, 2)
+            code = run(arguments)
+        finally:
+            os._exit(code)
+    return pid
+
+def finish(arguments):
+    _, status = os.waitpid(work(arguments), 0)
+    assert os.waitstatus_to_exitcode(status) == 0, open("/tmp/work").read()[-3000:]
+
+whole = set()
+def look():
+    text = open(FILE, "rb").read()
+    assert text.rstrip().endswith(b"}") and b"profile shop" in text, "half a file"
+    lines = [line for line in open(PROFILES).read().splitlines() if line.startswith("shop (")]
+    assert len(lines) == 1, lines
+    whole.add(lines[0])
+    return lines[0].removeprefix("shop (").removesuffix(")")
+
+def changing():
+    return any(one.name.startswith("intent.") for one in machine.backups.iterdir())
+
+def kill(way, seconds, in_change):
+    pid = work(WAYS[way])
+    end = time.monotonic() + (60 if in_change else seconds)
+    while time.monotonic() < end and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        look()
+        if in_change and changing():
+            time.sleep(draw.choice((0, .02, .1, .3)))
+            break
+        time.sleep(.01)  # one processor: what looks on must not take the time of what is looked at
+    os.kill(pid, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+draw, hit, opened, lasted, forth = random.Random(SEED), {}, 0, {}, 0
+for way in ("complain", "enforce", "complain", "promote"):
+    begun = time.monotonic()
+    finish(WAYS[way])
+    lasted[way] = time.monotonic() - begun
+for number in range(TIMES):
+    way = "complain" if look() == "enforce" else ("promote", "enforce")[forth % 2]
+    forth += way != "complain"
+    hit[way] = hit.get(way, 0) + kill(way, draw.uniform(0, 1.2 * lasted[way]), number % 2)
+    look()
+    opened += changing()
+    finish(["reconcile", "--fix", "shop"])
+    finish(["reconcile", "shop"])
+    look()
+print(json.dumps({"hit": hit, "opened": opened, "lasted": lasted, "states": sorted(whole)}))
+"""
+
+
+def test_killed_at_random_moments_all_agree_after_reconcile(bed: Bed) -> None:
+    """50 kills of rollback and promote, each second one in the very change."""
+    bed.check("systemctl stop shop")
+    revision = document(bed, "history shop")["steps"][-1]["revision"]
+    script = KILLS.replace("REVISION", repr(str(revision))).replace("SEED", "7").replace("TIMES", "50")
+    bed.put("/root/kills.py", script)
+    printed = bed.check("cd /; /opt/aalearn/bin/python3 -P /root/kills.py", 1200)
+    told = json.loads(printed.splitlines()[-1])
+    assert sum(told["hit"].values()) >= 35, told
+    assert told["hit"]["promote"] >= 6, told
+    assert told["opened"] >= 10, told
+    assert told["states"] == ["shop (complain)", "shop (enforce)"]
