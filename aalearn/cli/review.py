@@ -121,8 +121,7 @@ class _Desk:
 
     def waiting(self, synthesis: Synthesis) -> list[Waiting]:
         """Return what waits, the withheld first: not what a person has denied already."""
-        denied = {decision.rule for decision in learning.denied(self.face, self.store, self.name)}
-        return [one for one in (*synthesis.withheld, *synthesis.review) if one.rule not in denied]
+        return [one for one in (*synthesis.withheld, *synthesis.review) if not one.denied]
 
     def record(self, synthesis: Synthesis, decided: Sequence[tuple[str, str]], reason: str) -> None:
         """Record decisions, each an action and a rule's text: all or, with a UsageError, none.

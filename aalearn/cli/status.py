@@ -11,6 +11,7 @@ from aalearn.cli import learning, promote
 from aalearn.cli.completion import profile_names
 from aalearn.cli.face import Face, face_of, known_profile
 from aalearn.cli.output import count, day_and_time, moment, plain, table
+from aalearn.cli.steps import now
 from aalearn.model.errors import NotExpressible
 from aalearn.model.text import shown
 
@@ -128,14 +129,8 @@ def _place_lines(places: Sequence[dict[str, Any]]) -> list[str]:
 def _readiness(
     face: Face, store: Store, name: bytes, accesses: Sequence[Access], losses: Sequence[Loss]
 ) -> tuple[dict[str, Any] | None, str]:
-    """Return how far learning has come, as plain values and as one sentence. Time stops at the last event.
-
-    Ready is what `aalearn promote` wants too; a rule that a person denied is settled.
-    """
-    from dataclasses import replace
-
+    """Return how far learning has come, as plain values and as one sentence. Ready is what `aalearn promote` wants."""
     from aalearn.learn.convergence import converge
-    from aalearn.learn.options import Action
     from aalearn.learn.synthesis import synthesize
     from aalearn.model.target import Target
 
@@ -144,14 +139,7 @@ def _readiness(
         synthesis = synthesize(name, accesses, options)
     except NotExpressible as error:
         return None, f"can't be learned: {error}"
-    denied = frozenset(one.rule for one in options.decisions if one.action is Action.DENY)
-    synthesis = replace(
-        synthesis,
-        judged=tuple(one for one in synthesis.judged if one.draft.rule.text() not in denied),
-        review=tuple(one for one in synthesis.review if one.rule not in denied),
-        withheld=tuple(one for one in synthesis.withheld if one.rule not in denied),
-    )
-    found = converge(synthesis, accesses, losses, gate=promote.wanted(face))
+    found = converge(synthesis, accesses, losses, now(), promote.wanted(face))
     values = {
         "ready": found.ready,
         "sentence": found.sentence,

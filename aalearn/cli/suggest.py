@@ -347,10 +347,14 @@ def proof_lines(proof: Proof, proposal: Proposal) -> list[str]:
         lines.append(f"{count(counts.unproved, 'access', 'accesses')} can't be proved by the policy alone:")
         lines += [f"  {finding}" for finding in proof.unproved[:5]]
     review, withheld = proposal.synthesis.review, proposal.synthesis.withheld
+    waiting = sum(not one.denied for one in withheld)
     if review:
         lines.append(f"{count(len(review), 'rule')} active and marked for review")
-    if withheld:
-        lines.append(f"{count(len(withheld), 'rule')} withheld ({_stay_denied(counts.withheld)}): see `aalearn review`")
+    kept_out = [f"{count(waiting, 'rule')} withheld"] if waiting else []
+    if len(withheld) > waiting:
+        kept_out.append(f"{count(len(withheld) - waiting, 'rule')} left out by a decision")
+    if kept_out:
+        lines.append(f"{', '.join(kept_out)} ({_stay_denied(counts.withheld)}): see `aalearn review`")
     lines += [f"parser: {warning}" for warning in proof.warnings]
     return lines
 

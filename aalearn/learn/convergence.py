@@ -2,7 +2,8 @@
 
 The sampling unit is a run (one process start on one node), the species is a *generalised* rule: raw events never
 converge. Q1 and Q2 are the rules seen in exactly one and two runs, n the sum of runs over rules (generalise-and-risk
-§3). Capabilities stay out: the kernel logs each only once a CPU, so their frequency means nothing.
+§3). Capabilities stay out: the kernel logs each only once a CPU, so their frequency means nothing. A rule that a person
+accepted waits for no further run, however few it was seen in; one that a person denied is no rule of the profile.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from math import ceil
 
 from aalearn.learn.review import Judged
-from aalearn.learn.synthesis import Synthesis, key
+from aalearn.learn.synthesis import Synthesis, Waiting, key
 from aalearn.model.event import Access
 from aalearn.model.loss import Loss
 from aalearn.model.text import shown
@@ -32,7 +33,8 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """The state of a learning window. Times in ms since the epoch (0: none); `quiet_days` since the last new rule.
+    """The state of a learning window. Times in ms since the epoch (0: none); `quiet_days` since the last new rule that
+    no person has accepted (since the window's begin where there is none).
 
     `coverage` is 1 - Q1/n (Good and Turing), `new_rules` = Q1/runs is what the next run is expected to bring, `at_most`
     is the 95 % bound on new rules a run where none was new in the last runs (rule of three; None when some were),
@@ -78,16 +80,16 @@ def converge(
     """
     gate = gate or Gate()
     known = {access.id: access for access in accesses}
-    species = [_species(rule, synthesis, known) for rule in synthesis.judged if rule.rule.kind != "capability"]
-    seen = [found for found in species if found.runs]
-    once = sum(found.runs == 1 for found in seen)
-    twice = sum(found.runs == 2 for found in seen)
+    rules = [rule for rule in synthesis.judged if rule.rule.kind != "capability" and not rule.denied]
+    seen = [found for found in (_species(rule, synthesis, known) for rule in rules) if found.runs]
+    once = sum(found.runs == 1 and not found.settled for found in seen)
+    twice = sum(found.runs == 2 and not found.settled for found in seen)
     incidences = sum(found.runs for found in seen)
     known_runs = {run for access in accesses for run in access.runs}
     runs = max((len(known_runs), *(access.run_count for access in accesses)))
     first = min((access.first for access in accesses), default=0)
     last = max((access.last for access in accesses), default=0)
-    last_new = max((found.first for found in seen), default=0)
+    last_new = max((found.first for found in seen if not found.settled), default=first)
     end = max(now, last)
     incomplete = tuple(sorted(loss for loss in losses if loss.within(first, end)))
     made = Convergence(
@@ -104,7 +106,7 @@ def converge(
         last=last,
         last_new=last_new,
         quiet_days=(end - last_new) / DAY if last_new else 0.0,
-        waiting=sum(waiting.tier in (1, 2) for waiting in (*synthesis.review, *synthesis.withheld)),
+        waiting=len(risky(synthesis)),
         incomplete=incomplete,
         reasons=(),
         sentence="",
@@ -112,10 +114,16 @@ def converge(
     return _with_words(made, gate)
 
 
+def risky(synthesis: Synthesis) -> list[Waiting]:
+    """Return the rules of tier 1 or 2 that wait for a person."""
+    return [one for one in (*synthesis.review, *synthesis.withheld) if one.tier in (1, 2) and not one.denied]
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     runs: int
     first: int
+    settled: bool
 
 
 def _species(rule: Judged, synthesis: Synthesis, known: dict[int, Access]) -> _Seen:
@@ -124,7 +132,7 @@ def _species(rule: Judged, synthesis: Synthesis, known: dict[int, Access]) -> _S
     ids = synthesis.evidence.get(key(label, rule.rule.text()), ())
     accesses = [known[number] for number in ids if number in known]
     runs = max([len(rule.draft.runs), *(access.run_count for access in accesses)], default=0)
-    return _Seen(runs, min((access.first for access in accesses), default=0))
+    return _Seen(runs, min((access.first for access in accesses), default=0), rule.settled)
 
 
 def _with_words(found: Convergence, gate: Gate) -> Convergence:

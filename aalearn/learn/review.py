@@ -30,7 +30,8 @@ class Judged:
     """A rule of a block with the judgement on it.
 
     `reasons` say why it waits for a person (empty: it does not), `remarks` what else a reader should know. `state` is
-    how it stands in the text; None: it is left out. `comments` are both, as they are written.
+    how it stands in the text; None: it is left out. `settled`: a person said for good whether it belongs there, so it
+    waits for no further run. `comments` are reasons and remarks, as they are written.
     """
 
     block: str
@@ -40,6 +41,12 @@ class Judged:
     reasons: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     state: State | None = State.ACTIVE
+    settled: bool = False
+
+    @property
+    def denied(self) -> bool:
+        """Whether a person said that it shall not be there."""
+        return self.settled and self.state is None
 
     @property
     def comments(self) -> tuple[str, ...]:
@@ -84,7 +91,7 @@ def without_conflicts(judged: Sequence[Judged], gathered: Gathered, options: Opt
             reason = f"the compiler would drop the file rule for this path: {hit.text()}"
             gathered.note(Level.UNSUPPORTED, f"{one.rule.text()} is withheld: {reason}", one.draft.events)
             state = None if options.mode is Mode.ACCEPTED else State.WITHHELD
-            one = replace(one, reasons=(*one.reasons, reason), state=state)
+            one = replace(one, reasons=(*one.reasons, reason), state=state, settled=False)
         found.append(one)
     return found
 
@@ -136,20 +143,18 @@ def _judge(
     state: State | None = State.ACTIVE
     if Action.OWNER in decided and isinstance(rule, FileRule):
         rule = replace(rule, owner=True)
-    settled = (
-        draft.given
-        or Action.APPROVE in decided
-        or (risk.tier != 1 and not decided.keys().isdisjoint({Action.ACCEPT, Action.OWNER}))
+    accepted = Action.APPROVE in decided or (
+        risk.tier != 1 and not decided.keys().isdisjoint({Action.ACCEPT, Action.OWNER})
     )
-    if settled:
+    if draft.given or accepted:
         reasons = ()
     if Action.DENY in decided:
         reasons, state = (_by("left out, denied", decided[Action.DENY]),), None
     elif reasons:
         state = _state(draft, risk, options)
-    elif options.mode is Mode.ACCEPTED and not settled and unconfirmed(gathered, options):
+    elif options.mode is Mode.ACCEPTED and not (draft.given or accepted) and unconfirmed(gathered, options):
         reasons, state = ("seen in fewer runs than it takes to be accepted without a person",), None
-    return Judged(name, rule, draft, risk, reasons, remarks, state)
+    return Judged(name, rule, draft, risk, reasons, remarks, state, accepted or Action.DENY in decided)
 
 
 def _state(draft: Draft, risk: Risk, options: Options) -> State | None:

@@ -22,6 +22,7 @@ _ATOM = re.compile(
 _HEX_NAME = re.compile(rb"[0-9a-f]{2,31}")
 # mkstemp(3) and mkdtemp(3) write 6 characters, Python's tempfile 8, others 10 or 12.
 _RANDOM_LENGTHS = (6, 8, 10, 12)
+_TIME_DIGITS = 10
 _RANDOM = re.compile(rb"[A-Za-z0-9_]+")
 
 
@@ -203,8 +204,16 @@ def _atom_family(names: list[bytes], parts: Mapping[bytes, tuple[Atom, ...]]) ->
             continue
         labels.add({"uuid": "uuid", "hex": "hex id", "date": "date", "pci": "PCI address"}.get(atom.kind, "number"))
         fixed = parts[names[0]][at].kind != "digits" or not any(a.kind in ("hex", "uuid") for a in parts[names[0]])
-        tokens.extend(_typed(atom, {len(value) for value in values} if fixed else set()))
+        tokens.extend(_typed(atom, {len(value) for value in values} if fixed and not _grows(values) else set()))
     return Family(Pattern.of(*tokens).tokens, tuple(names), " and ".join(sorted(labels)))
+
+
+def _grows(numbers: Iterable[bytes]) -> bool:
+    """Return whether these are numbers that will have more digits one day: a pid, a counter, a relfilenode.
+
+    One with zeros before it is written at its width; a time in seconds since the epoch keeps its ten digits until 2286.
+    """
+    return all(len(number) < _TIME_DIGITS and (number[:1] != b"0" or number == b"0") for number in numbers)
 
 
 def _pieces(name: bytes, atoms: tuple[Atom, ...]) -> list[bytes]:

@@ -41,7 +41,8 @@ class Learned:
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A rule that waits for a person: the block's whole name, the rule's text, its risk tier (1 worst, 0 none of note),
-    the reasons (one sentence each), how many runs needed it, and whether it is active meanwhile.
+    the reasons (one sentence each), how many runs needed it, whether it is active meanwhile, and whether it is left out
+    for good because a person denied it.
     """
 
     block: str
@@ -50,6 +51,7 @@ class Waiting:
     reasons: tuple[str, ...]
     runs: int
     active: bool
+    denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,7 @@ def _waiting(judged: Iterable[Judged], decided: Plan, *, active: bool) -> tuple[
             reasons=rule.reasons,
             runs=rule.draft.support,
             active=active,
+            denied=rule.denied,
         )
         for rule in judged
         if rule.reasons and (rule.state in (State.ACTIVE, State.REVIEW)) is active

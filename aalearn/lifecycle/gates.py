@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from aalearn.learn.convergence import Gate as Wanted
-from aalearn.learn.convergence import converge
+from aalearn.learn.convergence import converge, risky
 from aalearn.learn.evidence import admitted, order
-from aalearn.learn.options import Action, Options
+from aalearn.learn.options import Options
 from aalearn.learn.synthesis import Synthesis
 from aalearn.lifecycle.judge import Loaded
 from aalearn.lifecycle.node.tasks import Task
@@ -177,18 +177,11 @@ def _author(case: Case) -> Gate:
 
 
 def _convergence(case: Case) -> Gate:
-    """Judge convergence without what waits, was lost (gates of their own) or was refused by a person (settled)."""
-    denied = _denied(case)
-    judged = tuple(one for one in case.synthesis.judged if one.draft.rule.text() not in denied)
-    plain = replace(case.synthesis, review=(), withheld=(), judged=judged)
+    """Judge convergence without what waits or was lost: those have gates of their own."""
+    plain = replace(case.synthesis, review=(), withheld=())
     found = converge(plain, case.accesses, (), case.now, case.wanted)
     mend = "let it run longer under the learning profile, through start, stop, reload and rotation"
     return Gate("convergence", found.ready, found.sentence, "" if found.ready else mend)
-
-
-def _denied(case: Case) -> frozenset[str]:
-    """Return the rules that a person refused: they stay out, so nothing waits for them."""
-    return frozenset(one.rule for one in case.options.decisions if one.action is Action.DENY)
 
 
 def _loss(case: Case) -> Gate:
@@ -204,12 +197,7 @@ def _loss(case: Case) -> Gate:
 
 
 def _review(case: Case) -> Gate:
-    denied = _denied(case)
-    waiting = [
-        one
-        for one in (*case.synthesis.review, *case.synthesis.withheld)
-        if one.tier in (1, 2) and one.rule not in denied
-    ]
+    waiting = risky(case.synthesis)
     if not waiting:
         return Gate("review", True, "no rule of tier 1 or 2 waits")
     why = (

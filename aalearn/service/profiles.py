@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit, setrlimit
-from time import monotonic
+from time import monotonic, time
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from aalearn.model.errors import AalearnError, NotExpressible
@@ -31,6 +31,7 @@ MOST_ACCESSES: Final = 20_000
 """Profiles with more are left out: theirs would take minutes."""
 _IDLE: Final = 10  # a round that took long is followed by a pause that is so many times as long
 _MEMORY: Final = 1 << 30
+_HOUR: Final = 3_600_000  # ms; the time without a new rule grows, so figures are worked out anew each hour
 
 Known = dict[str, tuple[str, ProfileFigures]]
 """By the profile's name (hex): the mark of what its figures were made from, and the figures."""
@@ -144,6 +145,7 @@ def work(request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
     """Tell the figures of the profiles that were heard of last. Raises StoreError."""
     from aalearn.store import Store
 
+    now = int(time() * 1000)
     with Store.open(request["db"], readonly=True) as store:
         summaries = store.profiles()
         tell({"profiles": len(summaries)})
@@ -151,16 +153,16 @@ def work(request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
             if summary.accesses > MOST_ACCESSES:
                 continue
             name = summary.name.hex()
-            mark = f"{summary.events} {summary.losses} {len(store.decisions(summary.name))}"
+            mark = f"{summary.events} {summary.losses} {len(store.decisions(summary.name))} {now // _HOUR}"
             if request["marks"].get(name) == mark:
                 tell({"name": name, "same": True})
                 continue
-            made = _figures(store, summary, request["gate"])
+            made = _figures(store, summary, request["gate"], now)
             if made is not None:
                 tell({"name": name, "mark": mark, "figures": made})
 
 
-def _figures(store: "Store", summary: "ProfileSummary", gate: Mapping[str, Any]) -> dict[str, Any] | None:
+def _figures(store: "Store", summary: "ProfileSummary", gate: Mapping[str, Any], now: int) -> dict[str, Any] | None:
     """Return the figures of one profile, None where none can be made for it."""
     from aalearn.learn.convergence import Gate, converge
     from aalearn.learn.options import Options
@@ -174,7 +176,7 @@ def _figures(store: "Store", summary: "ProfileSummary", gate: Mapping[str, Any])
         synthesis = synthesize(summary.name, accesses, Options(target=Target(), decisions=known))
     except NotExpressible:
         return None
-    found = converge(synthesis, accesses, store.losses_of(summary.name), gate=Gate(**gate))
+    found = converge(synthesis, accesses, store.losses_of(summary.name), now, Gate(**gate))
     return {
         "rules": found.rules,
         "coverage": found.coverage,

@@ -1,6 +1,8 @@
 """When learning is finished: coverage, what the next run brings, losses, one sentence."""
 
 from aalearn.learn.convergence import DAY, Gate, converge
+from aalearn.learn.options import Action, Decision
+from aalearn.learn.synthesis import Synthesis
 from aalearn.model.loss import Loss
 from tests.learn.accesses import Made
 from tests.learn.conftest import learn
@@ -77,3 +79,44 @@ def test_a_new_rule_lately_and_risks_and_nodes() -> None:
 
 def test_nothing_learned() -> None:
     assert converge(learn([]), []).sentence == "not ready: nothing has been learned"
+
+
+def decided(made: Made, action: Action, *rules: str) -> Synthesis:
+    return learn(made.all, decisions=tuple(Decision(rule, action, "ann", START, "looked at") for rule in rules))
+
+
+def test_what_a_person_accepted_waits_for_no_further_run() -> None:
+    made = window(24)
+    made.file("/etc/lately", runs=(24,), first=START + 3 * DAY)
+    before = converge(learn(made.all), made.all, now=START + 3 * DAY)
+    assert (before.seen_once, before.quiet_days, before.ready) == (1, 0.0, False)
+    after = converge(decided(made, Action.ACCEPT, "/etc/lately r,"), made.all, now=START + 3 * DAY)
+    assert (after.rules, after.seen_once, after.coverage, after.quiet_days) == (6, 0, 1.0, 3.0)
+    assert after.ready
+    assert converge(decided(made, Action.OWNER, "/etc/lately r,"), made.all, now=START + 3 * DAY).ready
+
+
+def test_what_a_person_denied_is_no_rule() -> None:
+    made = window(24)
+    made.file("/etc/lately", runs=(24,), first=START + 3 * DAY)
+    made.file("/etc/shadow", runs=range(1, 25), first=START)
+    waits = converge(learn(made.all), made.all, now=START + 3 * DAY)
+    assert waits.waiting == 1
+    found = converge(decided(made, Action.DENY, "/etc/lately r,", "/etc/shadow r,"), made.all, now=START + 3 * DAY)
+    assert (found.rules, found.waiting, found.ready) == (5, 0, True)
+
+
+def test_a_window_in_which_all_was_accepted_is_quiet_since_it_began() -> None:
+    made = Made()
+    made.file("/etc/one", runs=(1,), first=START)
+    found = converge(decided(made, Action.ACCEPT, "/etc/one r,"), made.all, now=START + DAY // 2)
+    assert (found.coverage, found.quiet_days) == (1.0, 0.5)
+    assert found.reasons == ("1 run of 20", "the last new rule came 12 hours ago")
+
+
+def test_an_accepted_rule_of_tier_1_still_waits() -> None:
+    made = window(24)
+    made.add("capable", runs=(1,), capname="sys_admin", capability="21", first=START, class_="cap")
+    rule = "capability sys_admin,"
+    assert converge(decided(made, Action.ACCEPT, rule), made.all, now=START + 3 * DAY).waiting == 1
+    assert converge(decided(made, Action.APPROVE, rule), made.all, now=START + 3 * DAY).waiting == 0

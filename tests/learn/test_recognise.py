@@ -68,7 +68,11 @@ def runs(*names: str) -> dict[bytes, frozenset[int]]:
         (("page001.html", "page002.html", "page107.html"), False, ["page[0-9][0-9][0-9].html"]),
         (("f1.txt", "f18.txt", "f3.txt"), False, ["f@{int}.txt"]),
         (("f1.txt", "f18.txt"), False, []),
-        (("16384", "16385", "16386"), False, ["[0-9][0-9][0-9][0-9][0-9]"]),
+        (("16384", "16385", "16386"), False, ["@{int}"]),  # a relfilenode or a pid gets a digit more one day
+        (("temp-97.rdb", "temp-98.rdb", "temp-99.rdb"), True, ["temp-@{int}.rdb"]),
+        (("seg08", "seg11", "seg12"), False, ["seg[0-9][0-9]"]),  # written at a width
+        (("n0", "n1", "n2"), False, ["n@{int}"]),
+        (("at-1763424000", "at-1763424001", "at-1763424002"), False, ["at-" + "[0-9]" * 10]),  # a time
         (
             ("log-2024-01-01.txt", "log-2024-01-02.txt", "log-2024-01-03.txt"),
             False,

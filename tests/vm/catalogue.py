@@ -25,13 +25,14 @@ DEEDS = {
     "mount": ("call('mount', b'none', b'/mnt', b'tmpfs', 0, None)", 'operation="mount".* name="/mnt/"'),
 }
 _PREPARED = "/root/probe.py"
-# Once for all: pids as on a server that is up for some time (redis' temporary files have them in their names, and what
-# was seen with three digits only is learned with three), a neighbour, and nothing but AppArmor that keeps root from it.
+# Once for all: a neighbour, and nothing but AppArmor that keeps root from it.
 PREPARATION = """
-echo 20000 > /proc/sys/kernel/ns_last_pid
 systemd-run -q --unit=neighbour sleep infinity
 sysctl -q kernel.yama.ptrace_scope=0
 """
+
+# Pids as on a server that is up for long: they have more digits than while it was learned, in names of files too.
+LATER = "echo 30000 > /proc/sys/kernel/ns_last_pid"
 
 
 def probe(profile: str, own: str) -> tuple[Attack, ...]:

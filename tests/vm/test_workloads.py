@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.vm.bed import Bed
-from tests.vm.catalogue import NGINX, NOTES, PREPARATION, REDIS
+from tests.vm.catalogue import LATER, NGINX, NOTES, PREPARATION, REDIS
 from tests.vm.typist import VICTIMS, Typist
 from tests.vm.workloads import ENVIRONMENT, Road
 
@@ -56,6 +56,7 @@ def test_from_draft_to_enforce_mode(roads: dict[str, Road], name: str) -> None:
     assert [gate["gate"] for gate in told["gates"] if not (gate["holds"] or gate["pending"])] == []
     assert told["pending_restart"] == []
     assert road.modes()[name] == "enforce"
+    road.bed.check(LATER)
     road.exercise(1)
     assert road.denied(since) == []
 
