@@ -13,31 +13,8 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from aalearn.cli import (
-    annotate,
-    apply,
-    check,
-    check_pods,
-    config,
-    db,
-    diff,
-    doctor,
-    draft,
-    explain,
-    export,
-    history,
-    ingest,
-    promote,
-    reconcile,
-    retire,
-    review,
-    rollback,
-    status,
-    suggest,
-    version,
-    watch,
-)
-from aalearn.cli import run as service
+from aalearn.cli import version
+from aalearn.cli.commands import Commands
 from aalearn.cli.face import Face
 from aalearn.cli.output import complain
 from aalearn.model.errors import AalearnError
@@ -54,7 +31,11 @@ class _ReaderGoneError(Exception):
     """Whoever read our stdout has closed it (`aalearn … | head`); kept from typer, which would exit with 1."""
 
 
-class _Commands(TyperGroup):
+class _Group(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands()
+
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
@@ -63,13 +44,10 @@ class _Commands(TyperGroup):
             raise _ReaderGoneError from None
         return result
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx))
-
 
 app = typer.Typer(
     name="aalearn",
-    cls=_Commands,
+    cls=_Group,
     help="Learn least-privilege AppArmor profiles from logs, and prove them by the compiled policy.",
     epilog="Example: aalearn ingest /var/log/audit && aalearn suggest nginx",
     rich_markup_mode=None,
@@ -125,36 +103,6 @@ def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
-
-
-_COMMANDS = (
-    annotate,
-    check,
-    check_pods,
-    diff,
-    doctor,
-    draft,
-    explain,
-    export,
-    history,
-    ingest,
-    promote,
-    reconcile,
-    retire,
-    review,
-    rollback,
-    service,
-    status,
-    suggest,
-    version,
-    watch,
-)
-for _module in _COMMANDS:
-    app.command(_module.__name__.rpartition(".")[2].replace("_", "-"), epilog=_module.EXAMPLE)(_module.command)
-app.command("apply", hidden=True, epilog=apply.EXAMPLE)(apply.command)
-
-for _group in (config, db):
-    app.add_typer(_group.app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from aalearn import __version__
+from aalearn.cli import commands
 from aalearn.cli.main import app
 from tests.cli.conftest import Face, clean_environment, program
 from tests.conftest import ROOT
 
-COMMANDS = sorted(str(command.name) for command in app.registered_commands if not command.hidden)
+COMMANDS = commands.COMMANDS
 GROUPS = sorted(
-    f"{group.typer_instance.info.name} {command.name}"
-    for group in app.registered_groups
-    if group.typer_instance is not None
-    for command in group.typer_instance.registered_commands
+    f"{group} {name}"
+    for group, made in commands.Commands().items()
+    if group in commands.GROUPS
+    for name in made.commands
 )
 HEAVY = ("sqlalchemy", "alembic", "jinja2", "pyparsing", "pydantic", "ruamel", "rich", "zstandard", "prometheus_client")
 
@@ -245,3 +246,21 @@ def test_completion_scripts(shell: str) -> None:
     done = program(environment=clean_environment(_AALEARN_COMPLETE=f"source_{shell}"))
     assert done.code == 0
     assert "aalearn" in done.out
+
+
+def test_each_module_with_a_command_is_one_of_them() -> None:
+    """A new command's module is not forgotten in the list, and a call loads no other command's module."""
+    modules = {path.stem.replace("_", "-") for path in (ROOT / "aalearn/cli").glob("*.py")}
+    having = {name for name in modules if "\ndef command(" in _source(name) or "\napp = typer" in _source(name)}
+    assert having - {"main"} == {*commands.COMMANDS, *commands.GROUPS, *commands.HIDDEN}
+    script = (
+        "import sys\nfrom aalearn.cli.main import run\nrun(['version'])\n"
+        "print(*(name for name in sys.modules if name.startswith('aalearn.cli.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = {name.rpartition(".")[2] for name in done.stderr.split()}
+    assert loaded & {name.replace("-", "_") for name in commands.COMMANDS} == {"version"}
+
+
+def _source(name: str) -> str:
+    return (ROOT / "aalearn/cli" / f"{name.replace('-', '_')}.py").read_text("utf-8")
