@@ -67,6 +67,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return share_of(nodeid)
 
+        def _reschedule(self, node: Any) -> None:
+            # The next share is for whoever is done first, not for one that has a long test of this one before it.
+            if not (self.workqueue and self._pending_of(self.assigned_work[node]) > 1):
+                super()._reschedule(node)
+
     return ByShare(config, log)
 
 

@@ -12,15 +12,18 @@ from tests.vm.bed import Bed
 from tests.vm.containers import FILES, SETTING
 
 HERE = Path(__file__).resolve().parent
+LONGEST = {
+    f"test_{name}": at for at, name in enumerate(("watch", "service", "containers", "pods", "promotion", "workloads"))
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let xdist's workers begin with the virtual machines: they take longest, and the many short tests fill the end.
+    """Let xdist's workers begin with the virtual machines, the longest first: the many short tests fill the end.
 
     Which tests stay together on one boot says `share_of` in tests/conftest.py.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: not item.path.is_relative_to(HERE))
+        items.sort(key=lambda item: LONGEST.get(item.path.stem, len(LONGEST)) if item.path.parent == HERE else 99)
 
 
 @pytest.fixture(scope="session")

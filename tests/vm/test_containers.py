@@ -1,20 +1,16 @@
-"""nginx, redis and a Python service in containers of four runtimes: learned, promoted, enforced, attacked.
+"""nginx, redis and a Python service in containers of four runtimes: learned, promoted, enforced, attacked."""
 
-The commands are those that a person types; several go into one interpreter, since a start of it costs seconds there.
-"""
-
-import json
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from tests.vm import containers
 from tests.vm.bed import Bed
 from tests.vm.containers import POD, Abuse
-from tests.vm.workloads import AUDIT, SETTINGS, Road, Workload
+from tests.vm.typist import Typist
+from tests.vm.workloads import ENVIRONMENT, Road, Workload
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
@@ -28,22 +24,6 @@ for i in $(seq 240); do
   sleep .5
 done
 exit 1
-"""
-SEVERAL = """\
-import json, os, sys, tempfile
-from aalearn.cli.main import run
-
-done = []
-for words in json.load(sys.stdin):
-    kept = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
-        code = run(words)
-        sys.stdout.flush(), sys.stderr.flush()
-        os.dup2(kept[0], 1), os.dup2(kept[1], 2)
-        out.seek(0), err.seek(0)
-        done.append((code, out.read().decode(), err.read().decode()))
-json.dump(done, sys.stdout)
 """
 
 
@@ -92,17 +72,8 @@ class Guest:
 
     def __init__(self, bed: Bed) -> None:
         self.bed = bed
-        self.roads = {name: Road(bed, Workload(name, ("--container",), "true", ())) for name in NAMES}
-        bed.put("/run/several.py", SEVERAL)
-
-    def type(self, *commands: tuple[str, ...], codes: tuple[int, ...] = (0,)) -> list[Any]:
-        """Type commands; each must end with one of `codes`. Returns what they print, documents as such."""
-        bed = self.bed
-        bed.put("/run/commands.json", json.dumps(commands))
-        told = json.loads(bed.check(f"{SETTINGS} /opt/aalearn/bin/python3 /run/several.py < /run/commands.json", 900))
-        for words, (code, out, err) in zip(commands, told, strict=True):
-            assert code in codes, f"aalearn {' '.join(words)}: exit {code}\n{out}\n{err}"
-        return [json.loads(out) if out.startswith("{") else out for _, out, _ in told]
+        typist = Typist(bed, ENVIRONMENT)
+        self.roads = {name: Road(bed, Workload(name, ("--container",), "true", ()), typist) for name in NAMES}
 
     def learn(self) -> None:
         """Three runs of each, an hour apart; the first one of redis with the service at work."""
@@ -117,15 +88,14 @@ class Guest:
         for name in ("nginx by runc", "nginx by crun", "nginx by runc", *["python by podman"] * 3):
             bed.check(HOUR + BOXES[name].use, 300)
             bed.check(BOXES[name].stop)
-        self.roads["web"].settle()
 
 
 @pytest.fixture(scope="module")
 def guest(container_bed: Bed) -> Guest:
     """All three are learned and drafted here: the service follows the first run, the rest is ingested."""
     made = Guest(container_bed)
-    made.type(*(("draft", name, "--container") for name in NAMES))
-    assert [made.roads["web"].modes()[name] for name in NAMES] == ["complain"] * 3
+    for road in made.roads.values():
+        road.draft()
     made.learn()
     return made
 
@@ -133,32 +103,13 @@ def guest(container_bed: Bed) -> Guest:
 @pytest.fixture(scope="module")
 def enforced(guest: Guest) -> Guest:
     """All three are promoted without any gate forced; redis runs meanwhile, as Pods do."""
-    json_out = ("--quiet", "--output", "json")
-    told = guest.type(
-        ("--quiet", "ingest", "--trusted", AUDIT),
-        (*json_out, "status", "redis"),
-        *((*json_out, "review", name) for name in NAMES),
-        codes=(0, 1),
-    )
-    places = told[1]["containers"]
-    assert {place["pod"] for place in places} == {POD}, told[1]
-    accepts = [
-        (
-            "review",
-            name,
-            *(word for one in waits["waiting"] for word in ("--accept", one["rule"])),
-            "--reason",
-            "it must",
-        )
-        for name, waits in zip(NAMES, told[2:], strict=True)
-        if waits["waiting"]
-    ]
+    guest.roads["redis"].learn()
+    places = guest.roads["redis"].document("status", "redis")["containers"]
+    assert {place["pod"] for place in places} == {POD}, places
     guest.bed.check(BOXES["redis by containerd"].use)
-    guest.type(
-        *accepts,
-        *(("--quiet", "suggest", name, "--save") for name in NAMES),
-        *((*json_out, "promote", name) for name in NAMES),
-    )
+    for road in guest.roads.values():
+        road.review()
+        road.promote()
     return guest
 
 

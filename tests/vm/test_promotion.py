@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.vm.bed import Bed
-from tests.vm.workloads import BASH, Road
+from tests.vm.typist import Typist
+from tests.vm.workloads import BASH, ENVIRONMENT, Road
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
@@ -27,7 +28,7 @@ def bed(vm_ready: None) -> Iterator[Bed]:
 @pytest.fixture(scope="module")
 def road(bed: Bed) -> Road:
     """The script's road up to the moment before it is promoted."""
-    made = Road(bed, BASH)
+    made = Road(bed, BASH, Typist(bed, ENVIRONMENT))
     made.draft()
     made.exercise()
     made.learn()
