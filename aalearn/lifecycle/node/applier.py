@@ -10,11 +10,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aalearn.lifecycle.judge import top
 from aalearn.lifecycle.node import files
+from aalearn.lifecycle.node.entries import promoted_since
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, File, Intent, Link, Records
 from aalearn.lifecycle.node.tasks import tasks, under
@@ -35,9 +36,16 @@ class Change:
     `text` goes to `place` below the policy folder (see `files`), None: the file is removed. `policy` is the compiled
     policy to load, None: the profile is unloaded (its tasks become unconfined: see to them before). `links` are places
     with where they shall lead, "" for no link. `stage`, `revision` (0: none), `who` and `reason` are those of the step
-    that the store gets, `origin` the sha256 of the revision's text there. `remembered` False forgets all that was
-    applied (a retirement). `before` is the number of the entry that a later revert leads to (None: the last one).
-    `asked`: the service asked for it. `more` are further files of it, (place, text) pairs.
+    that the store gets, `origin` the sha256 of the revision's text there. `before` is the number of the entry that a
+    later revert leads to (None: the last one). `asked`: the service asked for it. `more` are further files of it,
+    (place, text) pairs.
+
+    What it was planned on is compared once nobody else can change it, and nothing is done where it differs: `expected`
+    are (place, sha256) pairs of what stood there ("": no file), of any places, those that stay as they are too; a place
+    that is not named is not compared. `last` is the number of the last entry (0: there was none; None: not compared).
+
+    `anew`: a person promotes it now, so its probation begins now, also where the same text is promoted already. What
+    only applies a promotion again leaves it False: its probation goes on.
     """
 
     profile: bytes
@@ -49,11 +57,13 @@ class Change:
     links: tuple[tuple[str, str], ...] = ()
     revision: int = 0
     reason: str = ""
-    remembered: bool = True
     before: int | None = None
     origin: str = ""
     asked: bool = False
     more: tuple[tuple[str, bytes | None], ...] = ()
+    expected: tuple[tuple[str, str], ...] = ()
+    last: int | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,7 @@ def finish(machine: Machine, intent: Intent) -> Done:
     with Records.open(machine.backups) as records:
         if intent not in records.pending():
             raise UsageError(f"the change of {shown(intent.name)} is not open any more")
-        return _carried_out(machine, records, intent, None, remembered=bool(intent.new_text))
+        return _carried_out(machine, records, intent)
 
 
 def undo(machine: Machine, intent: Intent) -> None:
@@ -113,12 +123,14 @@ def _apply(machine: Machine, records: Records, change: Change) -> Done:
     if any(intent.profile == name for intent in records.pending()):
         raise UsageError(f"a change of {shown(name)} was interrupted: run `aalearn reconcile` first")
     files.sweep(machine.profiles)
+    _as_planned(machine, records, change)
     old_text = files.read(machine.profiles, change.place)
     names = _tops(change.policy) | {change.profile}
     _no_strangers(machine, records, change, names)
     old_policy = _running(machine, change, old_text, names)
     there = [(place, files.read(machine.profiles, place), text) for place, text in change.more]
     more = tuple(File(place, records.keep(old), records.keep(new)) for place, old, new in there)
+    when = int(time.time() * 1000)
     intent = Intent(
         profile=name,
         place=change.place,
@@ -131,13 +143,29 @@ def _apply(machine: Machine, records: Records, change: Change) -> Done:
         revision=change.revision,
         who=change.who,
         reason=change.reason,
-        when=int(time.time() * 1000),
+        when=when,
         origin=change.origin,
         asked=change.asked,
         more=more,
+        before=change.before,
+        probation=when if change.anew else 0,
     )
     records.begin(intent)
-    return _carried_out(machine, records, intent, change.before, remembered=change.remembered)
+    return _carried_out(machine, records, intent)
+
+
+def _as_planned(machine: Machine, records: Records, change: Change) -> None:
+    """Refuse a change that was planned on something else than what is there now."""
+    for place, wanted in change.expected:
+        if files.digest(files.read(machine.profiles, place)) != wanted:
+            file = shown(str(machine.profiles / place))
+            raise UsageError(f"{file} was changed by somebody else meanwhile, so nothing was done: look at it")
+    if change.last is None:
+        return
+    entries = records.applied(change.profile)
+    if (entries[-1].number if entries else 0) != change.last:
+        why = f"{shown(change.profile)} was changed by another aalearn meanwhile, so nothing was done"
+        raise UsageError(f"{why}: look at it with `aalearn reconcile`, then run it again")
 
 
 def _tops(policy: bytes | None) -> set[bytes]:
@@ -200,9 +228,8 @@ def _remember_found(records: Records, intent: Intent) -> None:
     records.record(intent.name, entry)
 
 
-def _carried_out(machine: Machine, records: Records, intent: Intent, before: int | None, *, remembered: bool) -> Done:
-    if remembered:
-        _remember_found(records, intent)
+def _carried_out(machine: Machine, records: Records, intent: Intent) -> Done:
+    _remember_found(records, intent)
     try:
         notes = _done(machine, records, intent)
     except (AalearnError, OSError, KeyboardInterrupt) as error:
@@ -214,34 +241,38 @@ def _carried_out(machine: Machine, records: Records, intent: Intent, before: int
         if isinstance(error, KeyboardInterrupt):
             raise
         raise PolicyError(f"{_told(error)}; file and kernel are as before") from error
-    entry = None
-    if remembered:
-        entries = records.applied(intent.name)
-        last = entries[-1].number if entries else 0
-        mode = _modes(records.get(intent.new_policy)).get(intent.name, "")
-        made = Applied(
-            number=0,
-            before=last if before is None else before,
-            place=intent.place,
-            text=intent.new_text,
-            policy=intent.new_policy,
-            mode=mode,
-            stage=intent.stage,
-            revision=intent.revision,
-            who=intent.who,
-            reason=intent.reason,
-            when=intent.when,
-            links=intent.links,
-            origin=intent.origin,
-            asked=intent.asked,
-            more=intent.more,
-        )
-        entry = next((one for one in entries[-1:] if one.when == made.when and one.text == made.text), None)
-        entry = entry or records.record(intent.name, made)
-    else:
-        records.drop(intent.name)
+    entry = _recorded(records, intent)
     records.end(intent)
     return Done(entry, notes)
+
+
+def _recorded(records: Records, intent: Intent) -> Applied:
+    """Return the entry of a change that was done, which is written down now unless it was before a crash."""
+    entries = records.applied(intent.name)
+    for one in entries[-1:]:
+        if (one.when, one.text, one.stage) == (intent.when, intent.new_text, intent.stage):
+            return one
+    last = entries[-1].number if entries else 0
+    made = Applied(
+        number=0,
+        before=last if intent.before is None else intent.before,
+        place=intent.place,
+        text=intent.new_text,
+        policy=intent.new_policy,
+        mode=_modes(records.get(intent.new_policy)).get(intent.name, ""),
+        stage=intent.stage,
+        revision=intent.revision,
+        who=intent.who,
+        reason=intent.reason,
+        when=intent.when,
+        links=intent.links,
+        origin=intent.origin,
+        asked=intent.asked,
+        more=intent.more,
+        replaced=intent.old_text,
+    )
+    since = intent.probation or promoted_since((*entries, made)) or 0
+    return records.record(intent.name, replace(made, probation=since))
 
 
 def _done(machine: Machine, records: Records, intent: Intent) -> tuple[str, ...]:

@@ -60,15 +60,20 @@ def enforced_before(entries: Sequence[Applied]) -> Applied | None:
 def promoted_since(entries: Sequence[Applied]) -> int | None:
     """Return since when (ms) the promotion that the last entry tells of is in force, None where that is none.
 
-    Applied again, or told again while a restart was waited for, it goes on.
+    A promotion that a person types begins anew. Applied again, or told again while a restart was waited for, it goes
+    on.
     """
     if not entries or entries[-1].stage not in _PROMOTED:
         return None
     last = entries[-1]
+    if last.probation:
+        return last.probation
     since = last.when
     for one in reversed(entries[:-1]):
         if (one.stage, one.revision, one.text, one.mode) != (last.stage, last.revision, last.text, last.mode):
             break
+        if one.probation:
+            return one.probation
         since = min(since, one.when)
     return since
 

@@ -4,6 +4,7 @@ A *place* is a path below the policy folder: `NAME`, or `NAME` in one of the fol
 apparmor_parser(8) know (`local`, `force-complain`, `disable`). Nothing else is ever touched.
 """
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -52,6 +53,11 @@ def file_name(profile: bytes) -> str:
     if len(found) > _LONGEST:
         raise UsageError(f"the profile's name {name} is too long for a file: {_LONGEST} characters at most")
     return found
+
+
+def digest(content: bytes | None) -> str:
+    """Return the sha256 of what stands at a place, "" for None (no file)."""
+    return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
 def place_of(base: Path, file: Path) -> str:

@@ -53,7 +53,9 @@ class Intent:
     `place` is below the policy folder. `stage`, `revision` (0: none), `who`, `reason` are the step's, for the store;
     `when` in ms since the epoch. `origin` is the sha256 of the revision's text as the store has it, which may differ in
     its flags or be a part of the file, "" for none. `asked`: the service asked for it, not a person. `more` are the
-    files that belong to it beside the one at `place`.
+    files that belong to it beside the one at `place`. `before` is the number of the entry that a later revert leads to
+    (None, as older intents have it: the last one). `probation` is when the probation of this promotion began, in ms
+    (0: at `when`, or as long ago as that of the same text which it applies again).
     """
 
     profile: str
@@ -71,6 +73,8 @@ class Intent:
     origin: str = ""
     asked: bool = False
     more: tuple[File, ...] = ()
+    before: int | None = None
+    probation: int = 0
 
     @property
     def name(self) -> bytes:
@@ -84,7 +88,10 @@ class Applied:
 
     `text` and `policy` are sha256 of backups ("": no file, not loaded); `mode` the kernel's word for the profile.
     `before` is the number of the entry that a revert leads to, 0 for none. `stage`, `revision`, `who`, `reason`, `when`
-    (ms) are those of the step in the store; `origin`, `asked` and `more` are as in `Intent`.
+    (ms) are those of the step in the store; `origin`, `asked` and `more` are as in `Intent`. `probation` is when the
+    probation of the promotion that it tells of began, in ms: when a person typed it (0, as older entries have it:
+    `entries.promoted_since` works it out). `replaced` is the sha256 of what stood at `place` right before, whoever
+    wrote that, so that its backup stays ("": nothing stood there).
     """
 
     number: int
@@ -102,6 +109,8 @@ class Applied:
     origin: str = ""
     asked: bool = False
     more: tuple[File, ...] = ()
+    probation: int = 0
+    replaced: str = ""
 
 
 @dataclass(slots=True)
@@ -187,10 +196,6 @@ class Records:
         self._write(_file("applied", _text(profile)), [asdict(one) for one in kept], profile)
         return numbered
 
-    def drop(self, profile: bytes) -> None:
-        """Forget all that was applied to a profile (it was retired)."""
-        self._folder.remove(_file("applied", _text(profile)))
-
     def _forget(self) -> None:
         """Remove the backups that nothing refers to."""
         used: set[str] = set()
@@ -199,7 +204,8 @@ class Records:
             used |= {digest for file in intent.more for digest in (file.old, file.new)}
         for profile in self.profiles():
             for entry in self.applied(profile):
-                used |= {entry.text, entry.policy, *(digest for file in entry.more for digest in (file.old, file.new))}
+                used |= {entry.text, entry.policy, entry.replaced}
+                used |= {digest for file in entry.more for digest in (file.old, file.new)}
         for name in self._folder.names():
             if name.startswith("blob.") and name.removeprefix("blob.") not in used:
                 self._folder.remove(name)

@@ -108,10 +108,9 @@ def test_links_of_the_policy_folder(node: Simulated) -> None:
 def test_removal(node: Simulated) -> None:
     node.load(OLD, "app")
     apply(node.machine, change(node))
-    apply(node.machine, Change(b"app", "app", None, None, "retired", "bob", remembered=False))
+    apply(node.machine, Change(b"app", "app", None, None, "retired", "bob"))
     assert node.state("app") == (None, {}, {})
-    assert applied(node.machine, b"app") == ()
-    assert [name.name for name in node.machine.backups.iterdir()] == ["lock"]
+    assert [one.stage for one in applied(node.machine, b"app")] == ["", "enforced", "retired"], "and all is remembered"
 
 
 def test_a_child_that_is_no_more_goes_unless_a_task_runs_in_it(node: Simulated) -> None:
