@@ -18,7 +18,7 @@ from aalearn.lifecycle.judge import Judge, Loaded
 from aalearn.lifecycle.keeping import DRAFT
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, Done, apply
-from aalearn.lifecycle.node.machine import Machine
+from aalearn.lifecycle.node.machine import Machine, is_of
 from aalearn.lifecycle.node.tasks import Task, astray, tasks
 from aalearn.lifecycle.node.texts import Whole, flagged, spelled, whole
 from aalearn.lifecycle.past import detail_of
@@ -26,7 +26,7 @@ from aalearn.lifecycle.stages import Stage
 from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.text import shown
 from aalearn.policy.ask.subject import subject_of
-from aalearn.policy.decoder import decode
+from aalearn.policy.decoder import BinaryProfile, decode
 from aalearn.policy.features import newest
 from aalearn.policy.oracle import Oracle
 from aalearn.store.readings import Revision
@@ -100,6 +100,7 @@ def plan(machine: Machine, judge: Judge, name: bytes, revision: Revision) -> Pla
         except PolicyError as error:
             refusal = str(error)
     compiled = compiled or judge.compile(enforced.text, strict=False)
+    _enforces(name, revision, compiled, found)
     return Plan(
         name=name,
         revision=revision,
@@ -170,6 +171,26 @@ def _unchanged(revision: Revision, now: bytes | None, after: bytes, place: str, 
     digest = hashlib.sha256(now).hexdigest() if now is not None else ""
     if now != after and digest not in (based, revision.sha256):
         raise UsageError(_again(name, f"{shown(place)} was changed since revision {revision.number} was made"))
+
+
+def _enforces(name: bytes, revision: Revision, compiled: Loaded, found: Found | None) -> None:
+    """Refuse a text that leaves a block in another mode than enforce: nobody may call that enforced.
+
+    Other profiles of another's file keep the mode that they have there.
+    """
+    theirs = {one.name: _mode(one) for one in found.loaded.profiles} if found is not None and not found.ours else {}
+    for one in compiled.profiles:
+        mode, before = _mode(one), theirs.get(one.name)
+        if mode == "enforce" or (mode == before and not is_of(one.name, name)):
+            continue
+        why = f"it puts {shown(one.name)} into {mode} mode, and what is promoted is to be enforced"
+        if found is not None and mode == before:
+            raise UsageError(f"{shown(str(found.file))}: {why}: take the flag out of that file, then promote again")
+        raise UsageError(_again(name, f"revision {revision.number}: {why}"))
+
+
+def _mode(profile: BinaryProfile) -> str:
+    return "complain" if profile.complain else profile.mode.name.lower()
 
 
 def _again(name: bytes, why: str) -> str:
