@@ -39,7 +39,7 @@ PRELOADED = (
 )
 
 
-def work(arguments):
+def work(arguments: list[str]) -> int:
     """Begin a command in a process of its own; return its pid."""
     pid = os.fork()
     if pid == 0:
@@ -53,7 +53,7 @@ def work(arguments):
     return pid
 
 
-def finish(arguments):
+def finish(arguments: list[str]) -> None:
     """Run a command to its good end."""
     _, status = os.waitpid(work(arguments), 0)
     assert os.waitstatus_to_exitcode(status) == 0, Path("/tmp/work").read_text()[-3000:]
@@ -62,13 +62,13 @@ def finish(arguments):
 class Shop:
     """The profile, as it is on disk, in the kernel and in memories that are not aalearn's code."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.task = subprocess.Popen(["aa-exec", "-p", "shop", "--", "sleep", "infinity"])
         while Path(f"/proc/{self.task.pid}/comm").read_text() != "sleep\n":
             time.sleep(0.05)
-        self.seen = set()
+        self.seen: set[str] = set()
 
-    def look(self):
+    def look(self) -> str:
         """Return the mode; fail where the file is half, the profile gone or the task unconfined."""
         text = FILE.read_bytes()
         assert text.rstrip().endswith(b"}") and b"profile shop" in text, "half a file"
@@ -79,7 +79,7 @@ class Shop:
         self.seen |= {lines[0], label}
         return lines[0].removeprefix("shop (").removesuffix(")")
 
-    def agree(self):
+    def agree(self) -> None:
         """Fail unless file, kernel, root's record and the store tell the same."""
         mode = self.look()
         (loaded,) = glob.glob(f"{SECURITY}/policy/profiles/shop.*/raw_sha256")
@@ -95,12 +95,12 @@ class Shop:
         assert told == mode, f"the store says {state}, {detail}"
 
 
-def changing():
+def changing() -> bool:
     """Is a change begun and not ended?"""
     return bool(glob.glob(f"{RECORDS}/intent.*"))
 
 
-def kill(shop, way, seconds, in_change, draw):
+def kill(shop: Shop, way: str, seconds: float, in_change: bool, draw: random.Random) -> bool:
     """Kill a command some seconds after its start, or (`in_change`) in its change; return whether it was alive."""
     pid = work(WAYS[way])
     end = time.monotonic() + (60 if in_change else seconds)
@@ -114,13 +114,15 @@ def kill(shop, way, seconds, in_change, draw):
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
-def main():
+def main() -> None:
     os.environ["AALEARN_OUTPUT"] = "json"
     for name in PRELOADED:
         importlib.import_module(f"aalearn.{name}")
     gc.freeze()
     shop, draw = Shop(), random.Random(SEED)
-    hit, opened, lasted, forth = {}, 0, {}, 0
+    hit: dict[str, int] = {}
+    lasted: dict[str, float] = {}
+    opened = forth = 0
     for way in ("complain", "enforce", "complain", "promote"):
         begun = time.monotonic()
         finish(WAYS[way])
@@ -129,7 +131,7 @@ def main():
     for number in range(TIMES):
         way = "complain" if shop.look() == "enforce" else ("promote", "enforce")[forth % 2]
         forth += way != "complain"
-        hit[way] = hit.get(way, 0) + kill(shop, way, draw.uniform(0, 1.2 * lasted[way]), number % 2, draw)
+        hit[way] = hit.get(way, 0) + kill(shop, way, draw.uniform(0, 1.2 * lasted[way]), bool(number % 2), draw)
         shop.look()
         opened += changing()
         begun = time.monotonic()
