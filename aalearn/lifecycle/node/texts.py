@@ -1,5 +1,6 @@
 """From what stands at a place of the policy folder to the policy that the kernel gets for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aalearn.grammar.profiles import read_profiles, set_complain
@@ -8,6 +9,7 @@ from aalearn.lifecycle.judge import Judge
 from aalearn.lifecycle.node import files
 from aalearn.model.errors import BadInput, PolicyError, UsageError
 from aalearn.model.text import shown
+from aalearn.policy.decoder import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,17 @@ class Whole:
         for block in read_profiles(text).profiles:
             text = set_complain(text, block.path, True)
         return Whole(text, self.place)
+
+    def as_applied(self, judge: Judge, profile: bytes, links: Mapping[str, str], mode: str) -> bytes:
+        """Return the text compiled as it was in force: with links that led so, in complain mode where `mode` says that.
+
+        A link in force-complain/ is not to be seen in the text. Raises PolicyError, UsageError.
+        """
+        written = self.all_in_complain_mode() if links.get(f"{files.COMPLAIN}/{self.place}") else self
+        policy = written.policy(judge)
+        if mode == "complain" and not any(one.complain for one in decode(policy) if one.name == profile):
+            policy = written.in_mode(profile, complain=True).policy(judge)
+        return policy
 
     def in_mode(self, profile: bytes, *, complain: bool) -> "Whole":
         """Return the text with the profile, its children and hats in complain mode, or in none. Raises UsageError."""
