@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from aalearn.model.event import Verdict
+from aalearn.model.event import Access, Verdict
 from aalearn.model.loss import Loss as Loss
 
 IMPORTED: Final = "imported:"
@@ -119,6 +119,18 @@ class Step:
     who: str
     reason: str
     detail: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The accesses that were seen last, newest first, without runs; and how many others there are, with their events.
+
+    What began before the time that was asked for counts as one event.
+    """
+
+    accesses: tuple[Access, ...]
+    more: int = 0
+    more_events: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _SKETCH_BITS: Final = 8 * SKETCH_BYTES
 
 # count, first, last, trusted, number of: programs, nodes, runs, sketches. Then ids, sketch, programs.
 _HEAD: Final = Struct("<qqqBBBBB")
+_TIMES: Final = Struct("<qqq")
 _PROGRAM: Final = Struct("<qB")
 _ONE_EACH: Final = Struct("<qqqBBBBBqqqB").pack
 
@@ -87,6 +88,12 @@ def encode_one(count: int, first: int, last: int, trusted: bool, program: bytes,
     Raises struct.error when a number or the program's name is too big: then `State` must do it.
     """
     return _ONE_EACH(count, first, last, trusted, 1, 1, 1, 0, node, run, count, len(program)) + program
+
+
+def glance(blob: bytes) -> tuple[int, int, int]:
+    """Return count, first and last of a row without the rest. Raises struct.error when it is too short."""
+    count, first, last = _TIMES.unpack_from(blob)
+    return count, first, last
 
 
 def decode(blob: bytes) -> State:

@@ -16,12 +16,12 @@ from sqlalchemy.exc import OperationalError
 from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
 from aalearn.store import engine as engines
-from aalearn.store import exported, importing, locks, migrate, portable, reading, retention, schema, upkeep
+from aalearn.store import exported, importing, latest, locks, migrate, portable, reading, retention, schema, upkeep
 from aalearn.store.batch import Batch
 from aalearn.store.codec import to_bytes
 from aalearn.store.faults import told
 from aalearn.store.ledger import Ledger
-from aalearn.store.readings import Decision, Loss, ProfileSummary, Retained, Revision, Run, Status, Step
+from aalearn.store.readings import Decision, Latest, Loss, ProfileSummary, Retained, Revision, Run, Status, Step
 from aalearn.store.statements import statements_of
 from aalearn.store.writing import Commit, base_id, node_id
 
@@ -328,6 +328,21 @@ class Store:
         Sorted by the event and owner alone. An unknown name gives ().
         """
         return self._read(lambda connection: reading.accesses(connection, name, verdicts))
+
+    def latest(
+        self,
+        name: bytes,
+        verdicts: Collection[Verdict],
+        since: int = 0,
+        *,
+        most: int = 2_000,
+        room: int = 2 << 20,
+        on: Callable[[str], bool] | None = None,
+    ) -> Latest:
+        """Return what of a profile was seen last, within bounds: see `store/latest`."""
+        return self._read(
+            lambda connection: latest.latest(connection, name, verdicts, since, most=most, room=room, on=on)
+        )
 
     def runs(self, name: bytes) -> tuple[Run, ...]:
         """Return the joined runs of a profile, sorted by start."""
