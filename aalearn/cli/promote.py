@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aalearn.cli import learning, onnode, promotecase, revisions, suggest, vouching
+from aalearn.cli import learning, onnode, promotecase, promotestep, revisions, suggest, vouching
 from aalearn.cli.completion import profile_names
 from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import complain as tell
 from aalearn.cli.output import plain, table
-from aalearn.model.errors import StoreError, UsageError
+from aalearn.cli.promotecase import Promotion, Wishes
+from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from aalearn.cli.promotestep import Outcome
     from aalearn.learn.convergence import Gate as Wanted
     from aalearn.lifecycle.gates import Gate
     from aalearn.lifecycle.node.machine import Machine
-    from aalearn.lifecycle.node.tasks import Task
-    from aalearn.lifecycle.promote import Plan
-    from aalearn.lifecycle.proving import Beyond
-    from aalearn.lifecycle.stages import Stage
     from aalearn.store import Store
     from aalearn.store.readings import Revision
 
@@ -63,55 +60,27 @@ def command(
     profile does not confine: the promotion is then pending their restart.
     """
     face = face_of(context)
-    wishes = _Wishes(revision, tuple(force or ()), reason.strip(), tuple(restart or ()), canary, container, dry_run)
+    wishes = Wishes(revision, tuple(force or ()), reason.strip(), tuple(restart or ()), canary, container, dry_run)
     _check(wishes)
     machine = onnode.machine(face)
     if not dry_run:
         machine.kernel.ready()
         onnode.records_moved(face, machine)
     promotion = _prepare(face, machine, profile, wishes)
-    left: tuple[Task, ...] = tuple(promotion.astray)
     refused = [gate for gate in promotion.gates if gate.refuses]
-    done, recorded = False, True
+    outcome = None
     if not dry_run and not refused:
-        left, recorded = _enforce(face, machine, promotion, wishes)
-        done = True
-    document = _document(promotion, wishes, left, done=done)
-    face.emit(document, _text(promotion, dry_run=dry_run))
-    _tell(face, promotion, left, refused, done=done)
-    if not recorded:
-        raise typer.Exit(3)
+        outcome = promotestep.enforce(face, machine, promotion, wishes)
+    face.emit(_document(promotion, wishes, outcome), _text(promotion, dry_run=dry_run))
+    _tell(face, promotion, outcome, refused)
     pending = any(gate.name == "tasks" and gate.forced for gate in promotion.gates)
-    if refused or (done and left and not pending):
+    if refused or (outcome and (outcome.gone or (outcome.left and outcome.whole and not pending))):
         raise typer.Exit(1)
+    if outcome and not outcome.whole:
+        raise typer.Exit(3)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wishes:
-    """What the command line says."""
-
-    revision: int | None
-    force: tuple[str, ...]
-    reason: str
-    restart: tuple[str, ...]
-    canary: bool
-    container: bool | None
-    dry_run: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Promotion:
-    """All that is known before anything is changed."""
-
-    name: bytes
-    plan: Plan
-    gates: tuple[Gate, ...]
-    astray: tuple[Task, ...]
-    before: Stage | None
-    beyond: Beyond
-
-
-def _check(wishes: _Wishes) -> None:
+def _check(wishes: Wishes) -> None:
     from aalearn.lifecycle.gates import NAMES
 
     for name in wishes.force:
@@ -124,7 +93,7 @@ def _check(wishes: _Wishes) -> None:
             raise UsageError(f"--restart takes the name of a unit, such as nginx.service: {shown(unit)}")
 
 
-def _prepare(face: Face, machine: Machine, profile: str, wishes: _Wishes) -> _Promotion:
+def _prepare(face: Face, machine: Machine, profile: str, wishes: Wishes) -> Promotion:
     """Return the plan and its gates. Raises UsageError for an illegal step, and where there is nothing to promote."""
     from aalearn.lifecycle.gates import forced, gates
     from aalearn.lifecycle.promote import out_of_reach, plan
@@ -151,10 +120,10 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: _Wishes) -> _Pr
             restart=bool(wishes.restart),
             made_now=made_now,
         )
-    return _Promotion(name, made, forced(gates(case), wishes.force), astray, before, case.beyond)
+    return Promotion(name, made, forced(gates(case), wishes.force), astray, before, case.beyond)
 
 
-def _revision(face: Face, store: Store, name: bytes, wishes: _Wishes) -> tuple[Revision, bool]:
+def _revision(face: Face, store: Store, name: bytes, wishes: Wishes) -> tuple[Revision, bool]:
     """Return the revision to promote; where none was saved, a new one (True), kept unless it is a dry run."""
     from time import time
 
@@ -198,97 +167,7 @@ def wanted(face: Face) -> Wanted:
     return Wanted(limits.coverage, limits.new_rules_a_run, limits.runs, limits.quiet_days, limits.nodes)
 
 
-def _enforce(face: Face, machine: Machine, promotion: _Promotion, wishes: _Wishes) -> tuple[tuple[Task, ...], bool]:
-    """Do it, record the steps, restart units; return the tasks that are still out of reach, and whether the store has
-    all of it.
-    """
-    from aalearn.lifecycle.decided import who
-    from aalearn.lifecycle.node.applier import applied
-    from aalearn.lifecycle.node.entries import found_of
-    from aalearn.lifecycle.promote import carry_out, out_of_reach
-    from aalearn.lifecycle.promote import restart as restart_units
-    from aalearn.lifecycle.stages import Stage
-
-    made, stage = promotion.plan, Stage.CANARY if wishes.canary else Stage.ENFORCED
-    done = carry_out(machine, made, stage, who=who(), reason=wishes.reason)
-    for note in done.notes:
-        face.say(f"aalearn: note: {note}")
-
-    def look() -> tuple[Task, ...]:
-        return out_of_reach(machine, made.name, made.policy)
-
-    found = found_of(applied(machine, made.name))
-    load = {"since": done.applied.when if done.applied else 0, "found": found.mode if found else ""}
-    left = look()
-    recorded = _record(face, promotion, wishes, stage, left, load)
-    if wishes.restart:
-        left = restart_units(wishes.restart, look)
-        recorded = _record(face, promotion, wishes, stage, left, load, again=recorded)
-    return left, recorded
-
-
-def _record(
-    face: Face,
-    promotion: _Promotion,
-    wishes: _Wishes,
-    stage: Stage,
-    left: Sequence[Task],
-    load: Mapping[str, Any],
-    *,
-    again: bool = False,
-) -> bool:
-    """Write the steps: learning where it was never said, ready, and what it is now; return whether that was possible.
-
-    `load` says since when (ms) what is denied counts, and in which mode the profile was found before aalearn.
-    """
-    from json import dumps
-    from time import time
-
-    from aalearn.lifecycle.decided import who
-    from aalearn.lifecycle.stages import Stage
-
-    made = promotion.plan
-    gates = {gate.name: "forced" if gate.forced else "holds" if gate.holds else "pending" for gate in promotion.gates}
-    detail = {
-        "mode": "enforce",
-        **load,
-        "file": made.whole.place,
-        "places": [part.place for part in made.parts],
-        "gates": gates,
-        "unit": _unit(promotion, wishes),
-        "pending_restart": [str(task) for task in left[:20]],
-    }
-    steps = [] if again else [Stage.READY]
-    if not again and promotion.before is Stage.DRAFT:
-        steps.insert(0, Stage.LEARNING)
-    try:
-        with face.store(readonly=False) as store:
-            for step in (*steps, stage):
-                told = detail if step is stage else {"gates": gates}
-                store.step(
-                    promotion.name,
-                    step,
-                    revision=made.revision.number,
-                    who=who(),
-                    reason=wishes.reason,
-                    when=int(time() * 1000),
-                    detail=dumps(told, sort_keys=True),
-                )
-    except StoreError as error:
-        name = shown(promotion.name)
-        tell(f"{name} IS enforced, but the store could not be told: {error}", "not written down")
-        face.say(f"aalearn: once the store takes it: `sudo aalearn reconcile --fix {name}` writes it down")
-        return False
-    return True
-
-
-def _unit(promotion: _Promotion, wishes: _Wishes) -> str:
-    """Return the systemd unit that the profile is for, as far as it is known."""
-    units = sorted({task.unit for task in promotion.astray if task.unit.endswith(".service")})
-    return wishes.restart[0] if wishes.restart else units[0] if len(units) == 1 else ""
-
-
-def _text(promotion: _Promotion, *, dry_run: bool) -> str:
+def _text(promotion: Promotion, *, dry_run: bool) -> str:
     rows = [(gate.name, _holds(gate), gate.why, "" if gate.holds else gate.mend) for gate in promotion.gates]
     parts = [table(("GATE", "HOLDS", "WHY", "MEND"), rows)]
     more = promotion.beyond.more
@@ -306,7 +185,7 @@ def _holds(gate: Gate) -> str:
     return "yes" if gate.holds else "forced" if gate.forced else "pending" if gate.pending else "no"
 
 
-def _tell(face: Face, promotion: _Promotion, left: Sequence[Task], refused: Sequence[Gate], *, done: bool) -> None:
+def _tell(face: Face, promotion: Promotion, outcome: Outcome | None, refused: Sequence[Gate]) -> None:
     name, made = shown(promotion.name), promotion.plan
     for note in made.notes:
         face.say(f"aalearn: note: {note}")
@@ -314,24 +193,33 @@ def _tell(face: Face, promotion: _Promotion, left: Sequence[Task], refused: Sequ
         names = ", ".join(gate.name for gate in refused)
         tell(f"{name} was not promoted: {names}; nothing was changed", "refused")
         return
-    if not done:
+    if outcome is None:
         face.say(f"aalearn: {name}: revision {made.revision.number} would be enforced; nothing was changed")
         return
+    if outcome.trouble:
+        tell(outcome.trouble, "not restarted")
+    if outcome.gone:
+        tell(f"{name}: revision {made.revision.number} was enforced, and is not any more: {outcome.gone}", "taken back")
+        return
     face.say(f"aalearn: {name}: revision {made.revision.number} is enforced, from {shown(made.whole.place)}")
-    if left:
-        face.say(f"aalearn: pending restart: {len(left):,} tasks are not confined until they are restarted:")
-        for task in left[:10]:
+    if outcome.trouble:
+        face.say(f"aalearn: it IS enforced, and stays so; to take it back: `sudo aalearn rollback {name}`")
+    if outcome.left:
+        face.say(f"aalearn: pending restart: {len(outcome.left):,} tasks are not confined until they are restarted:")
+        for task in outcome.left[:10]:
             face.say(f"  {task}")
 
 
-def _document(promotion: _Promotion, wishes: _Wishes, left: Sequence[Task], *, done: bool) -> dict[str, Any]:
+def _document(promotion: Promotion, wishes: Wishes, outcome: Outcome | None) -> dict[str, Any]:
     made = promotion.plan
     return {
         "schema": 1,
         "profile": plain(promotion.name),
         "revision": made.revision.number,
         "dry_run": wishes.dry_run,
-        "enforced": done,
+        "enforced": outcome is not None and not outcome.gone,
+        "taken_back": (outcome.gone or None) if outcome else None,
+        "not_restarted": (outcome.trouble or None) if outcome else None,
         "canary": wishes.canary,
         "file": made.whole.place,
         "text_sha256": made.revision.sha256,
@@ -351,6 +239,6 @@ def _document(promotion: _Promotion, wishes: _Wishes, left: Sequence[Task], *, d
         "notes": list(made.notes),
         "pending_restart": [
             {"pid": task.pid, "thread": task.tid, "exe": plain(task.exe), "label": plain(task.label), "unit": task.unit}
-            for task in left
+            for task in (outcome.left if outcome else promotion.astray)
         ],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aalearn.cli import learning, suggest, vouching
@@ -14,13 +14,39 @@ if TYPE_CHECKING:
     from aalearn.cli.face import Face
     from aalearn.learn.convergence import Gate as Wanted
     from aalearn.learn.options import Options
-    from aalearn.lifecycle.gates import Author, Case
+    from aalearn.lifecycle.gates import Author, Case, Gate
     from aalearn.lifecycle.judge import Judge
     from aalearn.lifecycle.node.tasks import Task
     from aalearn.lifecycle.promote import Plan
     from aalearn.lifecycle.proving import Beyond
+    from aalearn.lifecycle.stages import Stage
     from aalearn.model.event import Access
     from aalearn.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says."""
+
+    revision: int | None
+    force: tuple[str, ...]
+    reason: str
+    restart: tuple[str, ...]
+    canary: bool
+    container: bool | None
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """All that is known before anything is changed."""
+
+    name: bytes
+    plan: Plan
+    gates: tuple[Gate, ...]
+    astray: tuple[Task, ...]
+    before: Stage | None
+    beyond: Beyond
 
 
 def case_of(
