@@ -23,7 +23,7 @@ from aalearn.learn.synthesis import Synthesis
 from aalearn.lifecycle.judge import Loaded
 from aalearn.lifecycle.node.tasks import Task
 from aalearn.lifecycle.past import detail_of
-from aalearn.lifecycle.proving import Beyond
+from aalearn.lifecycle.proving import Beyond, unenforced
 from aalearn.lifecycle.replay import Fate, Reply
 from aalearn.model.event import Access
 from aalearn.model.loss import Loss
@@ -135,6 +135,9 @@ def _proof(case: Case) -> Gate:
     form = detail_of(case.revision.detail).get("form", "whole")
     if form in ("whole", "edit") and proof.get("text_sha256") != case.revision.sha256:
         return Gate("proof", False, f"the proof of revision {case.revision.number} is of another text", mend)
+    loose = (*unenforced(case.compiled), *case.beyond.loose)
+    if loose:
+        return Gate("proof", False, f"it would not confine what it shall: {_examples(loose)}", mend)
     # What the target does not mediate, an empty profile permits too: that is told by `features`.
     unmediated = frozenset((2, 6)) if not case.proof.invariants[5].holds else frozenset()
     failures = [one for one in case.proof.failures if one.number not in unmediated]

@@ -6,6 +6,7 @@ And what it permits beyond a profile that is made now, from the evidence and the
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from aalearn.learn.options import Options
@@ -15,7 +16,8 @@ from aalearn.lifecycle.proposal import vouched
 from aalearn.lifecycle.replay import Fate, Replay, Reply
 from aalearn.model.event import Access
 from aalearn.model.text import shown
-from aalearn.policy.compare import covered, extra
+from aalearn.policy.compare import covered, extra, lost_attachment, silenced
+from aalearn.policy.decoder import BinaryProfile, Mode
 from aalearn.policy.gate import Question, prove, subjects
 from aalearn.policy.proof import Proof
 
@@ -26,11 +28,14 @@ _PLAIN_ABI: Final = re.compile(r"abi <abi/[34]\.0>,")  # which features count is
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """What a text permits more than a fresh one, in words. `within`: surely nothing. `unknown`: why nobody can tell."""
+    """What a text permits more than a fresh one, or hides, in words. `within`: surely nothing. `unknown`: why nobody
+    can tell. `loose`: why programs that a fresh one confines would run out of its reach altogether.
+    """
 
     more: tuple[str, ...] = ()
     within: bool = False
     unknown: str = ""
+    loose: tuple[str, ...] = ()
 
 
 def again(
@@ -73,10 +78,14 @@ def again(
 
 
 def beyond(text: str, made: Loaded, fresh_text: str, fresh: bytes) -> Beyond:
-    """Return what a text, compiled to `made`, permits beyond a fresh text and its policy, both for the same target."""
+    """Return what a text, compiled to `made`, permits beyond a fresh text and its policy, both for the same target.
+
+    A mode that does not enforce, a program that it attaches to no more, and denials that the kernel would not log are
+    more too: what they let pass, or hide, no permission shows.
+    """
     before, after = subjects(fresh), made.subjects()
     raw = {one.name: one for one in Loaded.of(fresh).profiles}
-    within, more = True, []
+    within, more, loose = True, [], []
     for name in sorted(after):
         base = before.get(name)
         found = [str(grant) for grant in extra(after[name], base)]
@@ -84,21 +93,47 @@ def beyond(text: str, made: Loaded, fresh_text: str, fresh: bytes) -> Beyond:
             found = ["a block of its own", *found]
         elif not covered(after[name], base):
             found = found or ["sockets by address or label, or another thing that words do not tell"]
+        if base is not None:
+            lost = [f"it does not attach to {grant.object} any more" for grant in lost_attachment(after[name], base)]
+            loose += [f"{shown(name)}: {one}" for one in lost if not after[name].attaches_to_any]
+            found += [*lost, *map(str, silenced(after[name], base))]
         more += [f"{shown(name)}: {one}" for one in found]
         within &= base is not None and not found
     for one in made.profiles:
-        other = raw.get(one.name)
-        flags = (one.path_flags or 0) & ~((other.path_flags or 0) if other else 0)
-        marks = set(one.secmark or ()) - set((other.secmark or ()) if other else ())
-        if (
-            flags
-            or marks
-            or one.namespace
-            or (other and (one.disconnected, one.hat) != (other.disconnected, other.hat))
-        ):
-            more.append(f"{shown(one.name)}: flags that weaken it")
+        more += [f"{shown(one.name)}: {why}" for why in _header(one, raw.get(one.name))]
     known = {line.strip() for line in fresh_text.splitlines()}
     for line in text.splitlines():
         if _REACHES.search(line) and line.strip() not in known and not _PLAIN_ABI.fullmatch(line.strip()):
             more.append(f"another file, or a line that looks so: {shown(line.strip())}")
-    return Beyond(tuple(dict.fromkeys(more)), within and not more)
+    return Beyond(tuple(dict.fromkeys(more)), within and not more, loose=tuple(loose))
+
+
+def unenforced(made: Loaded) -> tuple[str, ...]:
+    """Return the blocks whose mode is not enforce, in words: what such a block forbids the kernel may let pass."""
+    return tuple(
+        f"{shown(one.name)} is in {'complain' if one.complain else one.mode.name.lower()} mode"
+        for one in made.profiles
+        if one.mode is not Mode.ENFORCE or one.complain
+    )
+
+
+def _header(one: BinaryProfile, fresh: BinaryProfile | None) -> list[str]:
+    """Return how a block's header weakens it, beside a fresh block's."""
+    found = [] if one.mode is Mode.ENFORCE and not one.complain else [f"{one.mode.name.lower()} mode"]
+    known = fresh or BinaryProfile(one.name, one.abi, hat=one.hat)
+    flags = (one.path_flags or 0) & ~(known.path_flags or 0)
+    marks = set(one.secmark or ()) - set(known.secmark or ())
+    same = (one.disconnected, one.hat, one.kill, one.error) == (known.disconnected, known.hat, known.kill, known.error)
+    if flags or marks or one.namespace or not same:
+        found.append("flags that weaken it")
+    if one.xattrs != known.xattrs:
+        found.append("it attaches by other extended attributes")
+    if one.capabilities.quiet & ~known.capabilities.quiet or _more_sockets(one, known):
+        found.append("capabilities that are denied without a record, or sockets by the masks of old kernels")
+    return found
+
+
+def _more_sockets(one: BinaryProfile, known: BinaryProfile) -> bool:
+    """Return whether the masks that old targets have for sockets permit, or silence, more in one than in the other."""
+    pairs = zip_longest(one.network or (), known.network or (), fillvalue=(0, 0, 0))
+    return any(allow & ~other[0] or quiet & ~other[2] for (allow, _, quiet), other in pairs)

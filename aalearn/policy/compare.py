@@ -13,7 +13,7 @@ from aalearn.policy.automaton import TRAP
 from aalearn.policy.languages import Part, Policy, RealPaths
 from aalearn.policy.permissions import May
 from aalearn.policy.product import States, Walk
-from aalearn.policy.walks import ALL, Witness, letters
+from aalearn.policy.walks import ALL, SIDES, Witness, letters
 from aalearn.policy.words import CLASS_BITS, read, words_of
 
 LIMIT: Final = 200  # witnesses a class; what lies beyond is counted and not shown
@@ -111,6 +111,44 @@ def covered(subject: Subject, base: Subject) -> bool:
     if walk is not None and any(True for _ in _file_gains(walk, subject, base)):
         return False
     return not any(True for _ in _pairs(subject, base))
+
+
+def lost_attachment(subject: Subject, base: Subject) -> tuple[Grant, ...]:
+    """Return programs to which `base` attaches and `subject` does not: those would run unconfined."""
+    if base.xmatch is None:
+        lost = base.name.startswith(b"/") and not subject.attaches(base.name)
+        return (Grant("attachment", "", shown(base.name)),) if lost else ()
+    return tuple(_attachment(base, subject))
+
+
+def silenced(subject: Subject, base: Subject) -> tuple[Grant, ...]:
+    """Return what explicit denials of `subject` refuse without a record, and those of `base` do not; a few examples."""
+    found = []
+    for machine, before in ((subject.file, base.file), (subject.policy, base.policy)):
+        found += list(islice(_silenced(machine, before), _WORDS))
+    return tuple(found)
+
+
+def _silenced(machine: Machine | None, before: Machine | None) -> Iterator[Grant]:
+    if machine is None:
+        return
+    parts = [Policy(machine.dfa, machine.start)]
+    if before is not None:
+        parts.append(Policy(before.dfa, before.start))
+    walk = Walk(parts, lambda place: place[0] != TRAP)
+    for place in walk:
+        quiet = 0
+        for owner in SIDES if machine.rights.file else (True,):
+            other = before.rights.of(place[1], owner).quiet if before is not None else 0
+            quiet |= machine.rights.of(place[0], owner).quiet & ~other
+        if not quiet:
+            continue
+        word = walk.word(place)
+        if machine.rights.file:
+            yield Grant("silent denial", letters(quiet), shown(word))
+        else:
+            kind = next((kind for kind, number in CLASSES.items() if number == word[:1][0]), "") if word else ""
+            yield Grant("silent denial", kind or "another class", shown(word[1:]))
 
 
 def more_of_classes(subject: Subject, base: Subject) -> bool:

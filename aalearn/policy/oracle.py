@@ -9,7 +9,6 @@ from aalearn.policy.ask import buses, domains, files, labels, mounts, network
 from aalearn.policy.ask.base import Answer, Subject, Verdict, unproved
 from aalearn.policy.ask.subject import subject_of
 from aalearn.policy.decoder import BinaryProfile
-from aalearn.policy.permissions import May
 from aalearn.rules import kind_of
 
 __all__ = ["Answer", "Oracle", "Verdict"]
@@ -75,7 +74,4 @@ class Oracle:
 
         Which profile wins where several attach is a matter of the longest match; extended attributes are not looked at.
         """
-        machine = self.subject.xmatch
-        if machine is None:
-            return self.subject.name == path
-        return bool(machine.rights.allow(machine.dfa.run(machine.start, path)) & May.EXEC)
+        return self.subject.attaches(path)

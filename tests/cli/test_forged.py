@@ -134,6 +134,42 @@ def test_flags_that_weaken_it(node: CommandNode) -> None:
     assert "flags that weaken it" in gates(node)["author"]["why"]
 
 
+@pytest.mark.parametrize("mode", ["unconfined", "kill"])
+def test_a_mode_that_does_not_enforce(node: CommandNode, mode: str) -> None:
+    forge(node, saved(node).text.replace("profile app {", f"profile app flags=({mode}) {{"))
+    done = node.run("promote", "app")
+    assert done.code in (1, 2)
+    assert mode in done.err + done.out
+    assert node.kernel.modes() == {"app": "complain"}
+
+
+def test_denials_that_nobody_would_hear_of(node: CommandNode) -> None:
+    text = saved(node).text
+    forge(node, f"{text.rstrip().removesuffix('}')}  deny /** wl,\n}}\n")
+    assert refused(node) == ["author"]
+    assert "app: silent denial w /" in gates(node)["author"]["why"]
+    assert node.run("promote", "app").code == 1
+
+
+def test_an_attachment_that_was_taken_away(node: CommandNode, tmp_path: Path) -> None:
+    program = tmp_path.resolve() / "server"
+    program.write_text("")
+    program.chmod(0o755)
+    assert node.run("--quiet", "draft", "app", "--exe", str(program)).code == 0
+    text = saved(node).text
+    assert f"profile app {program} {{" in text
+    assert refused(node) == []
+    number = forge(node, text.replace(f"app {program} {{", "app {"))
+    found = gates(node)
+    assert [name for name, gate in found.items() if not gate["holds"]] == ["proof", "author"]
+    why = f"it would not confine what it shall: app: it does not attach to {program} any more"
+    assert found["proof"]["why"] == why
+    forge(node, text.replace(f"app {program} {{", "app /nowhere {"))
+    assert refused(node) == ["author"]
+    assert node.run("promote", "app", "--revision", str(number)).code == 1
+    assert node.kernel.modes() == {"app": "complain"}
+
+
 def test_a_second_profile_in_the_text(node: CommandNode) -> None:
     forge(node, f"{saved(node).text}\nprofile sshd /usr/sbin/sshd {{\n  /a r,\n}}\n")
     assert "author" in refused(node)

@@ -8,7 +8,7 @@ from typing import Final
 from aalearn.model.data import words
 from aalearn.model.event import Event
 from aalearn.policy.automaton import TRAP, Dfa
-from aalearn.policy.permissions import Rights
+from aalearn.policy.permissions import May, Rights
 
 
 class Verdict(StrEnum):
@@ -103,6 +103,17 @@ class Subject:
             state = TRAP if self.policy is None else self.policy.dfa.step(self.policy.start, number)
             self.starts[number] = state
         return state
+
+    def attaches(self, path: bytes) -> bool:
+        """Return whether an unconfined process that executes `path` may come under the profile (see `Oracle`)."""
+        if self.xmatch is None:
+            return self.name == path
+        return bool(self.xmatch.rights.allow(self.xmatch.dfa.run(self.xmatch.start, path)) & May.EXEC)
+
+    @property
+    def attaches_to_any(self) -> bool:
+        """Whether it attaches to any program by itself."""
+        return self.xmatch is not None or self.name.startswith(b"/")
 
 
 def numbers(table: str) -> dict[str, int]:
