@@ -15,7 +15,7 @@ from typing import Final
 
 from aalearn.lifecycle.judge import top
 from aalearn.lifecycle.node import files
-from aalearn.lifecycle.node.entries import promoted_since
+from aalearn.lifecycle.node.entries import PROMOTED, promoted_since
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, File, Intent, Link, Records
 from aalearn.lifecycle.node.tasks import tasks, under
@@ -27,6 +27,10 @@ from aalearn.policy.loaded import Loaded
 
 _LOG: Final = logging.getLogger(__name__)
 _MODES: Final = {Mode.ENFORCE: "enforce", Mode.COMPLAIN: "complain", Mode.KILL: "kill", Mode.UNCONFINED: "unconfined"}
+
+
+class LeftOpen(PolicyError):
+    """A change stopped half way, or could not be written down: the machine is not as before, and the intent is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,18 @@ class Done:
 def apply(machine: Machine, change: Change) -> Done:
     """Do a change, wholly or not at all.
 
-    Raises UsageError when it can't be begun (not root, a link in the way, an interrupted change before it), PolicyError
-    when the kernel refuses or runs something else than it was given: file, links and kernel are then as before.
+    Raises UsageError when it can't be begun (not root, a link in the way, an interrupted change before it, not what it
+    was planned on), PolicyError when the kernel refuses or runs something else than it was given: file, links and
+    kernel are then as before. Only after `LeftOpen` they are not.
     """
     machine.kernel.ready()
     with Records.open(machine.backups) as records:
-        return _apply(machine, records, change)
+        try:
+            intent = _begun(machine, records, change)
+        except OSError as error:
+            why = f"the change of {shown(change.profile)} can't be begun: {_told(error)}"
+            raise PolicyError(f"{why}; file and kernel are as before") from error
+        return _carried_out(machine, records, intent)
 
 
 def pending(machine: Machine) -> tuple[Intent, ...]:
@@ -94,20 +104,34 @@ def pending(machine: Machine) -> tuple[Intent, ...]:
 
 
 def finish(machine: Machine, intent: Intent) -> Done:
-    """Do the rest of an interrupted change. Raises as `apply`; then all is as before the change."""
+    """Do the rest of an interrupted change. Raises as `apply`; then all is as before the change.
+
+    UsageError also where a file is neither the old text nor the new one, as in `undo`: somebody edited it since.
+    """
     machine.kernel.ready()
     with Records.open(machine.backups) as records:
         if intent not in records.pending():
             raise UsageError(f"the change of {shown(intent.name)} is not open any more")
+        _unedited(machine, intent)
         return _carried_out(machine, records, intent)
 
 
 def undo(machine: Machine, intent: Intent) -> None:
-    """Take back an interrupted change. Raises PolicyError or OSError when that fails; the intent then stays."""
+    """Take back an interrupted change. Raises UsageError where somebody edited a file of it since, PolicyError or
+    OSError when it fails; the intent then stays.
+    """
     machine.kernel.ready()
     with Records.open(machine.backups) as records:
         if intent in records.pending():
             _undone(machine, records, intent)
+
+
+def open_change(machine: Machine, profile: bytes) -> Intent | None:
+    """Return the change of a profile that was begun and neither done nor undone, None where there is none."""
+    if not machine.backups.exists():
+        return None
+    with Records.open(machine.backups) as records:
+        return records.intent(profile)
 
 
 def applied(machine: Machine, profile: bytes) -> tuple[Applied, ...]:
@@ -118,9 +142,10 @@ def applied(machine: Machine, profile: bytes) -> tuple[Applied, ...]:
         return records.applied(profile)
 
 
-def _apply(machine: Machine, records: Records, change: Change) -> Done:
+def _begun(machine: Machine, records: Records, change: Change) -> Intent:
+    """Look at what is there, keep it, and write down what is about to be done."""
     name = change.profile.decode("utf-8", "surrogateescape")
-    if any(intent.profile == name for intent in records.pending()):
+    if records.intent(change.profile) is not None:
         raise UsageError(f"a change of {shown(name)} was interrupted: run `aalearn reconcile` first")
     files.sweep(machine.profiles)
     _as_planned(machine, records, change)
@@ -151,7 +176,7 @@ def _apply(machine: Machine, records: Records, change: Change) -> Done:
         probation=when if change.anew else 0,
     )
     records.begin(intent)
-    return _carried_out(machine, records, intent)
+    return intent
 
 
 def _as_planned(machine: Machine, records: Records, change: Change) -> None:
@@ -204,32 +229,26 @@ def _running(machine: Machine, change: Change, old_text: bytes | None, names: se
         return compiled.blob if compiled else None
 
 
-def _remember_found(records: Records, intent: Intent) -> None:
-    """Keep what was here before the first change as an entry to revert to."""
-    if not intent.old_policy or records.applied(intent.name):
-        return
-    modes = _modes(records.get(intent.old_policy))
-    links = tuple(Link(link.place, link.old, link.old) for link in intent.links)
-    entry = Applied(
+def _found(records: Records, intent: Intent) -> Applied:
+    """Return what was here before the first change, loaded or not, as an entry to go back to."""
+    return Applied(
         number=0,
         before=0,
         place=intent.place,
         text=intent.old_text,
         policy=intent.old_policy,
-        mode=modes.get(intent.name, ""),
+        mode=_modes(records.get(intent.old_policy)).get(intent.name, ""),
         stage="",
         revision=0,
         who="",
         reason="found here",
         when=intent.when,
-        links=links,
+        links=tuple(Link(link.place, link.old, link.old) for link in intent.links),
         more=tuple(File(file.place, file.old, file.old) for file in intent.more),
     )
-    records.record(intent.name, entry)
 
 
 def _carried_out(machine: Machine, records: Records, intent: Intent) -> Done:
-    _remember_found(records, intent)
     try:
         notes = _done(machine, records, intent)
     except (AalearnError, OSError, KeyboardInterrupt) as error:
@@ -237,12 +256,17 @@ def _carried_out(machine: Machine, records: Records, intent: Intent) -> Done:
             _undone(machine, records, intent)
         except (AalearnError, OSError) as second:
             hint = "run `aalearn reconcile`"
-            raise PolicyError(f"{_told(error)}; and it could not be taken back: {_told(second)}: {hint}") from error
+            raise LeftOpen(f"{_told(error)}; and it could not be taken back: {_told(second)}: {hint}") from error
         if isinstance(error, KeyboardInterrupt):
             raise
         raise PolicyError(f"{_told(error)}; file and kernel are as before") from error
-    entry = _recorded(records, intent)
-    records.end(intent)
+    try:
+        entry = _recorded(records, intent)
+        records.end(intent)
+    except (AalearnError, OSError) as error:
+        done = f"the change of {shown(intent.name)} to {shown(intent.stage)} is in force, in file and kernel"
+        mend = "`aalearn reconcile --fix` does"
+        raise LeftOpen(f"{done}, and could not be written down ({_told(error)}): {mend}") from error
     return Done(entry, notes)
 
 
@@ -252,7 +276,8 @@ def _recorded(records: Records, intent: Intent) -> Applied:
     for one in entries[-1:]:
         if (one.when, one.text, one.stage) == (intent.when, intent.new_text, intent.stage):
             return one
-    last = entries[-1].number if entries else 0
+    found = [_found(records, intent)] if not entries and (intent.old_text or intent.old_policy) else []
+    last = entries[-1].number if entries else len(found)
     made = Applied(
         number=0,
         before=last if intent.before is None else intent.before,
@@ -272,7 +297,7 @@ def _recorded(records: Records, intent: Intent) -> Applied:
         replaced=intent.old_text,
     )
     since = intent.probation or promoted_since((*entries, made)) or 0
-    return records.record(intent.name, replace(made, probation=since))
+    return records.record(intent.name, *found, replace(made, probation=since))
 
 
 def _done(machine: Machine, records: Records, intent: Intent) -> tuple[str, ...]:
@@ -287,7 +312,10 @@ def _done(machine: Machine, records: Records, intent: Intent) -> tuple[str, ...]
         files.link(machine.profiles, link.place, link.new)
     if policy is None:
         return ()
-    return _loaded(machine, policy)
+    notes = _loaded(machine, policy)
+    if intent.stage in PROMOTED:
+        _enforced(machine.loaded(intent.name), policy)
+    return notes
 
 
 def _loaded(machine: Machine, policy: bytes) -> tuple[str, ...]:
@@ -298,8 +326,30 @@ def _loaded(machine: Machine, policy: bytes) -> tuple[str, ...]:
     return notes
 
 
+def _enforced(loaded: Sequence[Loaded], policy: bytes) -> None:
+    """Do nothing when the kernel enforces a profile that is promoted, with its children and hats. Raises PolicyError.
+
+    Flags of a text (unconfined, kill, default_allow, complain in a child) make another mode of it than was promised.
+    """
+    names = set(_modes(policy))
+    for one in loaded:
+        if one.name in names and one.mode != "enforce":
+            why = f"the kernel has {shown(one.name)} in {shown(one.mode)} mode by its text, and it should be enforced"
+            raise PolicyError(why)
+
+
+def _unedited(machine: Machine, intent: Intent) -> None:
+    """Refuse to go on with an interrupted change over what somebody wrote since. A file that is gone loses nothing."""
+    for file in (File(intent.place, intent.old_text, intent.new_text), *intent.more):
+        if files.digest(files.read(machine.profiles, file.place)) not in ("", file.old, file.new):
+            where = shown(str(machine.profiles / file.place))
+            why = f"{where} was edited after the change of {shown(intent.name)} was interrupted"
+            raise UsageError(f"{why}: move it elsewhere, then `aalearn reconcile --fix`, then write the edit in again")
+
+
 def _undone(machine: Machine, records: Records, intent: Intent) -> None:
-    """Bring back files, links and kernel, verify, and forget the intent."""
+    """Bring back files, links and kernel, verify, and forget the intent. Raises UsageError where a file was edited."""
+    _unedited(machine, intent)
     policy = records.get(intent.old_policy)
     files.write(machine.profiles, intent.place, records.get(intent.old_text))
     for file in intent.more:

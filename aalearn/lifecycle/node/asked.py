@@ -4,13 +4,14 @@ The service reads hostile logs, and may be another's by now. So what it asks for
 
 - only within the probation after a promotion by a person, and once for each promotion;
 - only to the revision that was enforced before it, or what stood before it;
-- never to something weaker than what stood before the first promotion: where that was enforced, it is gone back to,
-  and complain mode is not opened.
+- never to something weaker than what was enforced before: where that was a revision, or what was here before the first
+  promotion, it is gone back to, and complain mode is not opened. Only root's own configuration (`revert_to`) can say
+  that complain mode is wanted although a revision was enforced.
 """
 
 import time
 
-from aalearn.lifecycle.node.applier import applied
+from aalearn.lifecycle.node.applier import applied, finish, open_change
 from aalearn.lifecycle.node.entries import ENFORCING, enforced_before, found_of, promoted_since, stood_before
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied
@@ -23,18 +24,21 @@ from aalearn.model.text import shown
 _REASON = "asked over the socket"
 
 
-def take_back(machine: Machine, request: Request, *, who: str, probation: float) -> Reverted:
-    """Do what a request asks for, within the limits. `probation` in seconds.
+def take_back(
+    machine: Machine, request: Request, *, who: str, probation: float, complain_wanted: bool = False
+) -> Reverted:
+    """Do what a request asks for, within the limits. `probation` in seconds; `complain_wanted` is what root's
+    configuration says of the way back.
 
     Raises UsageError where it is not allowed or nothing is there to go back to, PolicyError as `revert`.
     """
+    _ended(machine, request.name)
     entries = applied(machine, request.name)
-    done = _done_already(request, entries)
+    done = _done_already(request, entries, complain_wanted=complain_wanted)
     if done is not None:  # by a service that was killed before it could write that down
         return Reverted(done, ("it was taken back already",))
     _allowed(request.name, entries, probation)
-    found = found_of(entries)
-    enforced = found if found is not None and found.mode in ENFORCING else None
+    enforced = _enforced(entries, complain_wanted=complain_wanted)
     if request.do == "complain":
         if enforced is None:
             return complain(machine, request.name, who=who, reason=_REASON, asked=True)
@@ -44,17 +48,29 @@ def take_back(machine: Machine, request: Request, *, who: str, probation: float)
     return revert(machine, request.name, number=target.number, who=who, reason=_REASON, asked=True)
 
 
-def _done_already(request: Request, entries: tuple[Applied, ...]) -> Applied | None:
+def _ended(machine: Machine, name: bytes) -> None:
+    """Go an earlier way back to its end: the applier was killed on it, and root had granted it."""
+    begun = open_change(machine, name)
+    if begun is not None and begun.asked and begun.stage == Stage.REVERTED:
+        finish(machine, begun)
+
+
+def _enforced(entries: tuple[Applied, ...], *, complain_wanted: bool) -> Applied | None:
+    """Return what was enforced before the promotion, below which nothing leads; None where nothing was."""
+    previous = None if complain_wanted else enforced_before(entries)
+    found = found_of(entries)
+    return previous or (found if found is not None and found.mode in ENFORCING else None)
+
+
+def _done_already(request: Request, entries: tuple[Applied, ...], *, complain_wanted: bool) -> Applied | None:
     """Return the last entry where it is what this request has led to already."""
     last = entries[-1] if entries else None
     if last is None or last.stage != Stage.REVERTED or not last.asked:
         return None
     if request.do == "complain":
-        found = found_of(entries)
-        there = last.mode == "complain" or (found is not None and last.text == found.text)
-    else:
-        there = not request.sha256 or request.sha256 in (last.text, last.origin)
-    return last if there else None
+        target = _enforced(entries[:-1], complain_wanted=complain_wanted)
+        return last if last.mode == "complain" or (target is not None and last.text == target.text) else None
+    return last if not request.sha256 or request.sha256 in (last.text, last.origin) else None
 
 
 def _allowed(name: bytes, entries: tuple[Applied, ...], probation: float) -> None:

@@ -20,8 +20,8 @@ class Client:
     timeout: float = _TIMEOUT
 
     def revert(self, profile: bytes, sha256: str = "") -> Answer:
-        """Have the text of that sha256 (without: what was applied before) applied again. Raises PolicyError: nothing
-        was changed, and why.
+        """Have the text of that sha256 (without: what was applied before) applied again. Raises PolicyError: why
+        not. Nothing was changed then, unless it says otherwise.
         """
         return self._ask(Request("revert", profile.decode("utf-8", "surrogateescape"), sha256))
 

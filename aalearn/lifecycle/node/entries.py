@@ -10,7 +10,7 @@ from aalearn.lifecycle.node.records import Applied
 from aalearn.lifecycle.stages import Stage
 
 ENFORCING: Final = frozenset({"enforce", "kill"})  # modes in which something is refused
-_PROMOTED: Final = frozenset({Stage.CANARY, Stage.ENFORCED})
+PROMOTED: Final = frozenset({Stage.CANARY, Stage.ENFORCED})  # what a person promoted, and is to be enforced
 
 
 def found_of(entries: Sequence[Applied]) -> Applied | None:
@@ -19,7 +19,10 @@ def found_of(entries: Sequence[Applied]) -> Applied | None:
 
 
 def stood_before(entries: Sequence[Applied]) -> Applied | None:
-    """Return what stood before the last entry, passing over steps that kept its text (canary, then enforced)."""
+    """Return what stood before the last entry, passing over steps that kept its text (canary, then enforced).
+
+    None where nothing was in force: it was retired, or a file was there and not loaded.
+    """
     if not entries:
         return None
     by_number = {one.number: one for one in entries}
@@ -28,7 +31,7 @@ def stood_before(entries: Sequence[Applied]) -> Applied | None:
     seen = {current.number}
     while found is not None and found.number not in seen:
         if found.place == current.place and (found.text, found.mode) != (current.text, current.mode):
-            return found
+            return found if found.policy else None
         seen.add(found.number)
         found = by_number.get(found.before)
     return None
@@ -46,7 +49,7 @@ def enforced_before(entries: Sequence[Applied]) -> Applied | None:
         if this == last:  # applied again
             continue
         last = this
-        if one.stage in _PROMOTED:
+        if one.stage in PROMOTED:
             stood = [*(older for older in stood if older.revision != one.revision), one]
         elif one.stage == Stage.REVERTED:
             stood = stood[:-1]
@@ -63,7 +66,7 @@ def promoted_since(entries: Sequence[Applied]) -> int | None:
     A promotion that a person types begins anew. Applied again, or told again while a restart was waited for, it goes
     on.
     """
-    if not entries or entries[-1].stage not in _PROMOTED:
+    if not entries or entries[-1].stage not in PROMOTED:
         return None
     last = entries[-1]
     if last.probation:

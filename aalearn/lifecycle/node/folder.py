@@ -105,10 +105,10 @@ class Folder:
                 file.flush()
                 if about is None:
                     os.fchmod(fd, mode)
-                else:
-                    _owned(fd, about)
+                else:  # its owner last: to change the mode of another's file takes one capability more
                     os.fchmod(fd, stat.S_IMODE(about.st_mode))
                     self._attributes(name, fd)
+                    _owned(fd, about)
                 os.fsync(fd)
             os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except BaseException:

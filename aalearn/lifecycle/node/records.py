@@ -9,6 +9,7 @@ finish or undo.
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from aalearn.lifecycle.node.folder import Folder
-from aalearn.model.errors import PolicyError
+from aalearn.model.errors import AalearnError, PolicyError
 from aalearn.model.text import shown
 
+_LOG: Final = logging.getLogger(__name__)
 _SCHEMA: Final = 1
 _KEPT: Final = 50  # texts that persons applied and that are remembered, a profile
 _KEPT_ASKED: Final = 10  # and those that the service asked for, which take no person's place
@@ -163,7 +165,10 @@ class Records:
     def end(self, intent: Intent) -> None:
         """Forget an intent: all of it is done, or undone. Backups that nothing refers to any more go too."""
         self._folder.remove(_file("intent", intent.profile))
-        self._forget()
+        try:
+            self._forget()
+        except (AalearnError, OSError) as error:  # they cost a bit of disk, and the change is done
+            _LOG.warning("backups that nothing refers to stay in %s: %s", shown(str(self._folder.path)), error)
 
     def pending(self) -> tuple[Intent, ...]:
         """Return all open intents by profile. Raises PolicyError for a damaged one."""
@@ -172,6 +177,10 @@ class Records:
             if name.startswith("intent."):
                 found += self._read(name, Intent)
         return tuple(sorted(found, key=lambda one: one.profile))
+
+    def intent(self, profile: bytes) -> Intent | None:
+        """Return the open intent of a profile, None where there is none. Raises PolicyError for a damaged one."""
+        return next(iter(self._read(_file("intent", _text(profile)), Intent)), None)
 
     def applied(self, profile: bytes) -> tuple[Applied, ...]:
         """Return what was applied to a profile, oldest first."""
@@ -185,19 +194,20 @@ class Records:
                 found.add(str(self._document(name)["profile"]).encode("utf-8", "surrogateescape"))
         return tuple(sorted(found))
 
-    def record(self, profile: bytes, entry: Applied) -> Applied:
-        """Add an entry (its number is given here) and forget the oldest beyond those that are kept.
+    def record(self, profile: bytes, *new: Applied) -> Applied:
+        """Add entries (numbers are given here) at once, and forget the oldest beyond those that are kept; return the
+        last of them.
 
         What was found here first always stays.
         """
-        entries = self.applied(profile)
-        numbered = replace(entry, number=entries[-1].number + 1 if entries else 1)
-        kept = _kept((*entries, numbered))
-        self._write(_file("applied", _text(profile)), [asdict(one) for one in kept], profile)
-        return numbered
+        entries = list(self.applied(profile))
+        for entry in new:
+            entries.append(replace(entry, number=entries[-1].number + 1 if entries else 1))
+        self._write(_file("applied", _text(profile)), [asdict(one) for one in _kept(entries)], profile)
+        return entries[-1]
 
     def _forget(self) -> None:
-        """Remove the backups that nothing refers to."""
+        """Remove the backups that nothing refers to; none where not all of the records can be read."""
         used: set[str] = set()
         for intent in self.pending():
             used |= {intent.old_text, intent.new_text, intent.old_policy, intent.new_policy}
@@ -236,6 +246,10 @@ class Records:
         except ValueError as error:
             raise self._damaged(name) from error
         if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+            raise self._damaged(name)
+        entries = document.get("entries")
+        listed = isinstance(entries, list) and all(isinstance(one, dict) for one in entries)
+        if not listed or not isinstance(document.get("profile"), str):
             raise self._damaged(name)
         return document
 

@@ -5,12 +5,11 @@ before; the text itself comes from root's own backups. An edit by a person in be
 the service may have, and when, `asked` says; a person's rollback comes here too.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 from aalearn.grammar.profiles import read_profiles
 from aalearn.lifecycle.node import files
-from aalearn.lifecycle.node.applier import Change, Done, applied, apply
+from aalearn.lifecycle.node.applier import Change, Done, applied, apply, open_change
 from aalearn.lifecycle.node.entries import files_at, links_at, stood_before
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Records
@@ -18,7 +17,6 @@ from aalearn.lifecycle.node.texts import flagged, spelled, whole
 from aalearn.lifecycle.stages import Stage
 from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.text import shown
-from aalearn.policy.decoder import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +72,7 @@ def revert(
     links = links_at(entries, target)
     own = next((content for _, content in more), None)
     written = whole(judge, profile, target.place, text or b"", own)
-    if any(place == f"{files.COMPLAIN}/{written.place}" and leads for place, leads in links):
-        written = written.all_in_complain_mode()  # the text does not show it
-    policy = written.policy(judge)
-    if target.mode == "complain" and not any(one.complain for one in decode(policy) if one.name == profile):
-        policy = written.in_mode(profile, complain=True).policy(judge)
+    policy = written.as_applied(judge, profile, dict(links), target.mode)
     change = Change(
         profile=profile,
         place=target.place,
@@ -93,6 +87,8 @@ def revert(
         origin=target.origin,
         asked=asked,
         more=more,
+        expected=((last.place, last.text), *_as_applied(entries, more)),
+        last=last.number,
     )
     return _reverted(apply(machine, change))
 
@@ -105,9 +101,16 @@ def changed_files(
     places = sorted(place for place in then if then[place] != now[place])
     for place in places:
         content = files.read(machine.profiles, place)
-        if (hashlib.sha256(content).hexdigest() if content is not None else "") != now[place]:
+        if files.digest(content) != now[place]:
             raise UsageError(f"{shown(str(machine.profiles / place))} was changed since aalearn applied it: look at it")
     return tuple((place, records.get(then[place])) for place in places)
+
+
+def _as_applied(
+    entries: tuple[Applied, ...], more: tuple[tuple[str, bytes | None], ...]
+) -> tuple[tuple[str, str], ...]:
+    now = files_at(entries, entries[-1])
+    return tuple((place, now[place]) for place, _ in more)
 
 
 def complain(machine: Machine, profile: bytes, *, who: str, reason: str, asked: bool = True) -> Reverted:
@@ -149,6 +152,8 @@ def complain(machine: Machine, profile: bytes, *, who: str, reason: str, asked: 
         reason=reason,
         origin=last.origin,
         asked=asked,
+        expected=((last.place, last.text),),
+        last=last.number,
     )
     return _reverted(apply(machine, change))
 
@@ -161,14 +166,17 @@ def _reverted(done: Done) -> Reverted:
 
 def _last(machine: Machine, profile: bytes, entries: tuple[Applied, ...]) -> Applied:
     """Return the last entry, whose text is the one on disk. Raises UsageError."""
+    begun = open_change(machine, profile)
+    if begun is not None:
+        what = f"the change of {shown(profile)} to {shown(begun.stage)} was interrupted"
+        raise UsageError(f"{what}: run `aalearn reconcile --fix` first")
     if not entries:
         raise UsageError(f"nothing was applied to {shown(profile)} on this node by aalearn")
     last = entries[-1]
     if last.stage == Stage.RETIRED:
         raise UsageError(f"{shown(profile)} was retired here: nothing of it is brought back on request")
     content = files.read(machine.profiles, last.place)
-    digest = hashlib.sha256(content).hexdigest() if content is not None else ""
-    if digest != last.text:
+    if files.digest(content) != last.text:
         raise UsageError(
             f"{shown(str(machine.profiles / last.place))} was changed since aalearn applied it at step "
             f"{shown(last.stage)}: look at it and run `aalearn reconcile`"

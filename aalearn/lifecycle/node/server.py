@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
+from aalearn.lifecycle.node.applier import LeftOpen
 from aalearn.lifecycle.node.asked import take_back
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.wire import LARGEST, Answer, parse_request, refusal
@@ -26,11 +27,13 @@ def serve(
     *,
     service: Collection[int] = (),
     probation: Callable[[], float] = lambda: 3_600.0,
+    complain_wanted: Callable[[], bool] = lambda: False,
 ) -> int:
     """Serve the request on descriptor `source`, answer on `sink`; return the exit code.
 
     Root and this user may ask, and the users `service`. `probation` gives the seconds in which a promotion is taken
-    back. `tell` gets one line for the journal, whatever happens. Never raises for what the other side does.
+    back, `complain_wanted` whether root's configuration wants complain mode of a way back. `tell` gets one line for
+    the journal, whatever happens. Never raises for what the other side does.
     """
     uid, who = _peer(source)
     try:
@@ -42,10 +45,10 @@ def serve(
         return 2
     asked = f"{who} asked to {request.do} {request.profile}" + (f" to {request.sha256}" if request.sha256 else "")
     try:
-        done = take_back(machine(), request, who=who, probation=probation())
+        done = take_back(machine(), request, who=who, probation=probation(), complain_wanted=complain_wanted())
     except (AalearnError, OSError) as error:
         told = str(error) if isinstance(error, AalearnError) else shown(f"{error.filename or ''} {error.strerror}")
-        tell(f"{asked}: nothing was changed: {told}")
+        tell(f"{asked}: {told}" if isinstance(error, LeftOpen) else f"{asked}: nothing was changed: {told}")
         _answer(sink, refusal(told))
         return 3
     entry = done.applied

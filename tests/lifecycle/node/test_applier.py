@@ -1,12 +1,16 @@
 """A change is done wholly or not at all: whatever fails, file, links and kernel are as before."""
 
+import errno
+import socket
 from pathlib import Path
 
 import pytest
 
-from aalearn.lifecycle.node import files
+from aalearn.lifecycle.node import files, server
 from aalearn.lifecycle.node.applier import Change, applied, apply, finish, pending, undo
+from aalearn.lifecycle.node.folder import Folder
 from aalearn.lifecycle.node.records import Intent, Records
+from aalearn.lifecycle.node.wire import Request, parse_answer
 from aalearn.model.errors import PolicyError, UsageError
 from tests.lifecycle.simulated import Simulated
 
@@ -16,6 +20,10 @@ OLD = (
     "abi <abi/3.0>,\nprofile app /usr/bin/app flags=(complain) {\n  /a r,\n  profile inner flags=(complain) {\n  }\n}\n"
 )
 NEW = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  /a r,\n  /b r,\n  profile inner {\n  }\n}\n"
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture
@@ -78,7 +86,7 @@ def test_a_kernel_that_refuses_or_runs_something_else(node: Simulated, fault: st
         undo(node.machine, pending(node.machine)[0])
     assert node.state("app") == before
     assert pending(node.machine) == ()
-    assert [one.stage for one in applied(node.machine, b"app")] == [""]
+    assert applied(node.machine, b"app") == (), "of a change that was not made nothing is remembered"
 
 
 def test_a_new_profile_that_fails_leaves_nothing(node: Simulated) -> None:
@@ -196,6 +204,51 @@ def test_what_can_not_be_begun(node: Simulated, tmp_path: Path) -> None:
     node.machine.backups.chmod(0o755)
     with pytest.raises(UsageError, match="closed to all others"):
         apply(node.machine, change(node))
+
+
+def test_a_change_that_can_not_be_begun_says_so(node: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.load(OLD, "app")
+    before = node.state("app")
+    monkeypatch.setattr(Folder, "write", full)
+    with pytest.raises(PolicyError, match="can't be begun: No space left on device; file and kernel are as before"):
+        apply(node.machine, change(node))
+    assert node.state("app") == before
+
+
+def test_what_fails_after_the_load_is_not_told_as_if_nothing_had_happened(
+    node: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.load(OLD, "app")
+    apply(node.machine, change(node))
+    told: list[str] = []
+    near, far = socket.socketpair()
+    with monkeypatch.context() as patch, near, far:
+        patch.setattr(Records, "record", full)
+        near.sendall(Request("revert", "app").line())
+        near.shutdown(socket.SHUT_WR)
+        assert server.serve(lambda: node.machine, far.fileno(), far.fileno(), told.append) == 3
+        with pytest.raises(PolicyError) as error:
+            parse_answer(near.recv(65_536))
+    assert str(error.value) == (
+        "the change of app to reverted is in force, in file and kernel, and could not be written down "
+        "(No space left on device): `aalearn reconcile --fix` does"
+    )
+    assert told[0].endswith(f"asked to revert app: {error.value}")
+    assert node.kernel.modes() == {"app": "complain", "app//inner": "complain"}
+    (intent,) = pending(node.machine)
+    finish(node.machine, intent)
+    assert applied(node.machine, b"app")[-1].stage == "reverted"
+
+
+def test_another_profile_s_damaged_record_stops_nothing_and_no_backup_goes(node: Simulated) -> None:
+    apply(node.machine, change(node))
+    (node.machine.backups / "applied.0.json").write_text("{")
+    (node.machine.backups / f"blob.{'0' * 64}").write_text("of the other one, perhaps")
+    assert apply(node.machine, change(node, OLD, stage="reverted")).applied is not None
+    assert (node.machine.backups / f"blob.{'0' * 64}").exists()
+    (node.machine.backups / "applied.0.json").unlink()
+    apply(node.machine, change(node))
+    assert not (node.machine.backups / f"blob.{'0' * 64}").exists()
 
 
 def test_damaged_backups_are_noticed(node: Simulated) -> None:

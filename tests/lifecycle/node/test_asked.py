@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from aalearn.lifecycle.node import server
-from aalearn.lifecycle.node.applier import applied, apply
+from aalearn.lifecycle.node import applier, server
+from aalearn.lifecycle.node.applier import applied, apply, pending
 from aalearn.lifecycle.node.asked import take_back
 from aalearn.lifecycle.node.requests import Reverted, complain, revert
 from aalearn.lifecycle.node.wire import Request
@@ -31,8 +31,8 @@ def node(tmp_path: Path) -> Simulated:
     return Simulated(tmp_path)
 
 
-def asked(node: Simulated, do: str, sha256: str = "", probation: float = 3600.0) -> Reverted:
-    return take_back(node.machine, Request(do, "app", sha256), who="uid 99", probation=probation)
+def asked(node: Simulated, do: str, sha256: str = "", probation: float = 3600.0, **more: bool) -> Reverted:
+    return take_back(node.machine, Request(do, "app", sha256), who="uid 99", probation=probation, **more)
 
 
 def state(node: Simulated) -> Any:
@@ -58,6 +58,73 @@ def test_not_by_way_of_a_person_s_complain_mode_either(node: Simulated) -> None:
     apply(node.machine, change(node, NEWER, revision=2))
     assert asked(node, "revert").applied.mode == "enforce"
     assert (node.base / "app").read_text() == ENFORCED
+
+
+@pytest.mark.parametrize("do", ["revert", "complain"])
+def test_never_less_than_the_revision_that_was_enforced_before(node: Simulated, do: str) -> None:
+    """Found in complain mode, enforced for a year; a person tried revision 2 and took that to complain mode."""
+    node.load(OLD, "app")
+    apply(node.machine, change(node, NEW, revision=1))
+    apply(node.machine, change(node, NEWER, revision=2))
+    complain(node.machine, b"app", who="anna", reason="", asked=False)
+    apply(node.machine, change(node, NEWER.replace("/c r,", "/d r,"), revision=3))
+    done = asked(node, do).applied
+    assert (done.mode, done.revision, (node.base / "app").read_text()) == ("enforce", 1, NEW)
+    assert asked(node, do).notes == ("it was taken back already",)
+
+
+def test_complain_mode_where_root_s_configuration_wants_it(node: Simulated) -> None:
+    node.load(OLD, "app")
+    apply(node.machine, change(node, NEW, revision=1))
+    apply(node.machine, change(node, NEWER, revision=2))
+    done = asked(node, "complain", complain_wanted=True).applied
+    assert (done.mode, done.revision) == ("complain", 2)
+    assert asked(node, "complain", complain_wanted=True).notes == ("it was taken back already",)
+
+
+def test_complain_mode_where_nothing_was_enforced_before(node: Simulated) -> None:
+    node.load(OLD, "app")
+    apply(node.machine, change(node))
+    done = asked(node, "complain").applied
+    assert (done.mode, done.revision) == ("complain", 1)
+
+
+@pytest.mark.parametrize("moment", ["load", "_recorded"])
+def test_the_way_back_of_an_applier_that_was_killed_is_ended(
+    node: Simulated, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(node.machine, change(node, NEW, revision=1))
+    apply(node.machine, change(node, NEWER, revision=2))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((node.kernel, "load") if moment == "load" else (applier, "_recorded")), die)
+        patch.setattr(applier, "_undone", die)
+        with pytest.raises(KeyboardInterrupt):
+            asked(node, "revert")
+    assert (node.base / "app").read_text() == NEW
+    done = asked(node, "revert")
+    assert (done.applied.mode, done.applied.revision, done.notes) == ("enforce", 1, ("it was taken back already",))
+    assert set(node.kernel.modes().values()) == {"enforce"}
+    assert pending(node.machine) == ()
+
+
+def test_a_person_s_change_is_a_person_s_to_end(node: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(node.machine, change(node, NEW, revision=1))
+    apply(node.machine, change(node, NEWER, revision=2))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.kernel, "load", die)
+        patch.setattr(applier, "_undone", die)
+        with pytest.raises(KeyboardInterrupt):
+            revert(node.machine, b"app", who="anna", reason="", asked=False)
+    with pytest.raises(UsageError, match="the change of app to reverted was interrupted: run `aalearn reconcile"):
+        asked(node, "revert")
 
 
 def test_an_enforced_profile_without_a_local_file_gets_that_state_back(node: Simulated) -> None:

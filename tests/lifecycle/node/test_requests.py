@@ -193,22 +193,23 @@ def applier(node: Simulated, tmp_path: Path) -> Iterator[Applier]:
 def test_over_the_socket(node: Simulated, applier: Applier, tmp_path: Path) -> None:
     client = Client(tmp_path / "apply.sock")
     assert client.revert(b"app") == Answer("app", "enforce", digest(NEW), 1)
-    for again in (client.complain, lambda name: client.revert(name, digest(NEWER))):
-        with pytest.raises(PolicyError, match=r"^app was taken back already: once for each promotion"):
-            again(b"app")
+    already = Answer("app", "enforce", digest(NEW), 1, ("it was taken back already",))
+    assert client.complain(b"app") == already, "which would have led there as well"
+    with pytest.raises(PolicyError, match=r"^app was taken back already: once for each promotion"):
+        client.revert(b"app", digest(NEWER))
     with pytest.raises(PolicyError, match=r"^nothing was applied to other on this node by aalearn$"):
         client.revert(b"other")
     assert applied(node.machine, b"app")[-1].asked
     apply(node.machine, change(node, NEWER, revision=2))
-    assert client.complain(b"app").mode == "complain"
+    assert client.complain(b"app") == Answer("app", "enforce", digest(NEW), 1), "not less than was enforced before"
     me = f"uid {os.geteuid()} (pid {os.getpid()})"
     once = "app was taken back already: once for each promotion; a person may go on with `aalearn rollback`"
     assert applier.told == [
         f"{me} asked to revert app: done: enforce mode, text {digest(NEW)}, revision 1",
-        f"{me} asked to complain app: nothing was changed: {once}",
+        f"{me} asked to complain app: done: enforce mode, text {digest(NEW)}, revision 1",
         f"{me} asked to revert app to {digest(NEWER)}: nothing was changed: {once}",
         f"{me} asked to revert other: nothing was changed: nothing was applied to other on this node by aalearn",
-        f"{me} asked to complain app: done: complain mode, text {applied(node.machine, b'app')[-1].text}, revision 2",
+        f"{me} asked to complain app: done: enforce mode, text {digest(NEW)}, revision 1",
     ]
     assert applied(node.machine, b"app")[-1].who == me
 
