@@ -14,6 +14,7 @@ from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
 
 if TYPE_CHECKING:
+    from aalearn.cli.face import Face
     from aalearn.lifecycle.rollback import Plan
 
 EXAMPLE = "Examples: aalearn rollback nginx  |  aalearn rollback nginx --complain --reason 'the shop is down'"
@@ -38,7 +39,7 @@ def command(
     """
     from aalearn.lifecycle import rollback
     from aalearn.lifecycle.decided import who
-    from aalearn.lifecycle.stages import Stage, check, stage_of
+    from aalearn.lifecycle.stages import Stage
 
     if to is not None and complain:
         raise UsageError("--to and --complain exclude each other")
@@ -46,9 +47,7 @@ def command(
     machine = onnode.machine(face)
     name = profile.encode("utf-8", "surrogateescape")
     wanted = rollback.plan(machine, name, to=to, complain=complain)
-    stage = stage_of(steps.stage_in_store(face, name))
-    if stage is not None:
-        check(stage, Stage.REVERTED, name)
+    _note_stage(face, name)
     document = {"schema": 1, "profile": plain(name), "dry_run": dry_run, **_document(wanted)}
     for line in _lines(wanted):
         face.say(f"aalearn: {line}")
@@ -75,6 +74,20 @@ def command(
     face.emit({**document, "done": True, "recorded": recorded}, f"{shown(name)} is back at {_where(wanted)}")
     for note in done.notes:
         face.say(f"aalearn: note: {note}")
+
+
+def _note_stage(face: Face, name: bytes) -> None:
+    """Say where the store does not know of what is taken back. It decides nothing: root's own record of this machine
+    does, and a promotion that was killed, or a store that was full, must not keep anybody from going back.
+    """
+    from aalearn.lifecycle.stages import Stage
+
+    known = (None, Stage.CANARY, Stage.ENFORCED, Stage.REVERTED)
+    stage = steps.stage_in_store(face, name)
+    if stage not in known:
+        face.say(
+            f"aalearn: note: the store says that {shown(name)} is {shown(str(stage))}; this machine's record counts"
+        )
 
 
 def _where(wanted: Plan) -> str:

@@ -17,6 +17,7 @@ from aalearn.grammar.writer import write
 from aalearn.lifecycle.finding import Found, find
 from aalearn.lifecycle.judge import Judge
 from aalearn.lifecycle.node import files
+from aalearn.lifecycle.node.entries import ENFORCING
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.tasks import UNCONFINED, Task, tasks
 from aalearn.lifecycle.node.texts import on_disk
@@ -78,6 +79,7 @@ def plan(machine: Machine, name: str, *, exe: str = "", container: bool = False,
     resolved = _resolved(exe, notes) if exe else ""
     there = _there(machine, judge, raw, place)
     loaded = _loaded(machine, notes)
+    _not_enforced(loaded, raw, there)
     _not_attached_twice(machine, loaded, raw, resolved)
     text = _on_top(judge, raw, source, notes) if source else _fresh(judge, machine, plain_name(raw), resolved)
     if there is not None:
@@ -143,6 +145,20 @@ def _loaded(machine: Machine, notes: list[str]) -> tuple[Loaded, ...]:
     except PolicyError as error:
         notes.append(f"what is loaded was not looked at: {error}")
         return ()
+
+
+def _not_enforced(loaded: Sequence[Loaded], name: bytes, there: Found | None) -> None:
+    """Raise UsageError when the kernel enforces a profile of that name: a draft would disarm it.
+
+    The store's stage tells less: it may be new, another machine's, or know of a step back to what is still enforced.
+    """
+    mode = next((one.mode for one in loaded if one.name == name and not one.namespace), "")
+    if mode not in ENFORCING:
+        return
+    why = f"{shown(name)} is loaded in {mode} mode, and a draft would disarm it"
+    if there is None:
+        raise UsageError(f"{why}: draft another name, or unload it first")
+    raise UsageError(f"{why}: take it back to complain mode first with `aalearn rollback {shown(name)} --complain`")
 
 
 def _not_attached_twice(machine: Machine, loaded: Sequence[Loaded], name: bytes, exe: str) -> None:

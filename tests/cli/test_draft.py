@@ -77,6 +77,45 @@ def test_again_and_then_not_while_enforced(node: CommandNode, program: str) -> N
         assert "aalearn rollback web" in done.err
 
 
+def test_what_the_kernel_enforces_is_not_disarmed(node: CommandNode, program: str) -> None:
+    """By the kernel: after a step back to a revision that is still enforced, or with a new store, the stage says no."""
+    assert node.run("--quiet", "draft", "app", "--exe", program).code == 0
+    node.runs()
+    node.ingest()
+    assert node.run("promote", "app").code == 0
+    node.runs(paths=("/srv/app/new",))
+    node.ingest()
+    assert node.run("--quiet", "suggest", "app", "--save").code == 0
+    assert node.run("promote", "app").code == 0
+    assert node.run("rollback", "app").code == 0
+    assert node.kernel.modes() == {"app": "enforce"}
+    before = node.sim.state("app")
+    for db in (node.db, f"{node.db}.new"):
+        for more in ((), ("--no-load",), ("--dry-run",), ("--exe", program), ("--container",)):
+            node.db = db
+            done = node.run("draft", "app", *more)
+            assert (done.code, done.out) == (2, ""), more
+            assert "app is loaded in enforce mode, and a draft would disarm it: take it back to complain" in done.err
+            assert "`aalearn rollback app --complain`" in done.err
+            assert node.sim.state("app") == before
+    node.db = node.db.removesuffix(".new")
+    assert node.run("rollback", "app", "--complain").code == 0
+    assert node.run("draft", "app", "--exe", program).code == 0
+    assert node.kernel.modes() == {"app": "complain"}
+
+
+@pytest.mark.parametrize(("mode", "flags"), [("enforce", ""), ("kill", " flags=(kill)")])
+def test_what_is_enforced_without_a_file(node: CommandNode, mode: str, flags: str) -> None:
+    """As container engines load their profiles."""
+    node.sim.load(f"abi <abi/3.0>,\nprofile docker-default{flags} {{\n  /a r,\n}}\n")
+    for more in ((), ("--no-load",), ("--dry-run",)):
+        done = node.run("draft", "docker-default", "--container", *more)
+        assert (done.code, done.out) == (2, "")
+        assert f"docker-default is loaded in {mode} mode, and a draft would disarm it: draft another name" in done.err
+    assert node.kernel.modes() == {"docker-default": mode}
+    assert not (node.base / "docker-default").exists()
+
+
 def test_dry_run_changes_nothing(node: CommandNode, program: str, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     done = node.run("--output", "json", "draft", "web", "--exe", program, "--dry-run")

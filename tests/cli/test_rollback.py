@@ -1,10 +1,12 @@
 """`aalearn rollback` as root types it, on a machine in a folder: real policy, a simulated kernel."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from aalearn.store import Store
 from tests.cli.conftest import Face
 from tests.cli.promoted import DRAFT, ONE, TWO, last_step, text_of
 from tests.cli.schemas import ROLLBACK, fits
@@ -97,3 +99,29 @@ def test_a_store_out_of_order_holds_nobody_up(aalearn: Face, node: Simulated, db
     assert text_of(node) == ONE
     assert "not written down" in done.err
     assert "aalearn reconcile --fix" in done.err
+
+
+@pytest.mark.parametrize(
+    ("state", "note"),
+    [
+        ("learning", True),  # promote was killed after the load, before the store was told
+        ("ready", True),  # and between its steps
+        ("draft", True),
+        ("retired", True),
+        ("hibernated", True),  # a word of a newer aalearn
+        ("canary", False),
+    ],
+)
+def test_root_s_own_record_decides_and_not_the_store(
+    aalearn: Face, node: Simulated, db: str, state: str, note: bool
+) -> None:
+    with Store.open(db) as store:
+        store.step(b"app", state, revision=2, who="x", reason="", when=int(time.time() * 1000))
+    told = f"note: the store says that app is {state}; this machine's record counts"
+    tried = aalearn("--db", db, "rollback", "app", "--dry-run")
+    assert tried.code == 0, tried.err
+    assert (told in tried.err) == note
+    done = aalearn("--db", db, "rollback", "app", "--complain")
+    assert done.code == 0, done.err
+    assert node.kernel.modes() == {"app": "complain"}
+    assert last_step(db)[:2] == ("reverted", 2)
