@@ -5,9 +5,13 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from aalearn.learn.gate import Gate
+
+_READY: Final = Gate()
 
 
 class Section(BaseModel):
@@ -105,16 +109,21 @@ class Promotion(Section):
     """The gates of `aalearn promote`, and when an enforced profile is taken back."""
 
     coverage: Share = Field(
-        default=0.99, description="The estimated share of a run's accesses that the profile must know, 0 to 1."
+        default=_READY.coverage,
+        description="The estimated share of a run's accesses that the profile must know, 0 to 1.",
     )
     new_rules_a_run: float = Field(
-        default=0.05, ge=0, description="At most so many new rules may still be expected from one more run."
+        default=_READY.new_rules_a_run,
+        ge=0,
+        description="At most so many new rules may still be expected from one more run.",
     )
-    runs: int = Field(default=3, ge=1, description="At least so many runs must have been seen.")
-    quiet_days: float = Field(default=1.0, ge=0, description="No new access for so many days.")
-    nodes: int = Field(default=1, ge=1, description="The profile must have been learned on at least so many nodes.")
+    runs: int = Field(default=_READY.runs, ge=1, description="At least so many runs must have been seen.")
+    quiet_days: float = Field(default=_READY.quiet_days, ge=0, description="No new access for so many days.")
+    nodes: int = Field(
+        default=_READY.nodes, ge=1, description="The profile must have been learned on at least so many nodes."
+    )
     revert_denials: int = Field(
-        default=10, ge=1, description="More denials than this within revert_seconds take an enforced profile back."
+        default=10, ge=1, description="So many denials within revert_seconds take an enforced profile back."
     )
     revert_seconds: float = Field(default=60.0, gt=0, description="The time that revert_denials is about, in seconds.")
     revert_unit_seconds: float = Field(

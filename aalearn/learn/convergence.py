@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 
+from aalearn.learn.gate import Gate as Gate  # promote takes both from here
 from aalearn.learn.review import Judged
 from aalearn.learn.synthesis import Synthesis, Waiting, key
 from aalearn.model.event import Access
@@ -18,17 +19,6 @@ from aalearn.model.loss import Loss
 from aalearn.model.text import shown
 
 DAY = 86_400_000  # milliseconds
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What it takes to be ready. `quiet_days` is the time without a new rule; nodes count only in a fleet."""
-
-    coverage: float = 0.995
-    new_rules_a_run: float = 0.05
-    runs: int = 20
-    quiet_days: float = 1.0
-    nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from aalearn.learn.convergence import Gate as Wanted
 from aalearn.learn.convergence import converge, risky
 from aalearn.learn.evidence import admitted, order
+from aalearn.learn.gate import Gate as Wanted
 from aalearn.learn.options import Options
 from aalearn.learn.synthesis import Synthesis
 from aalearn.lifecycle.judge import Loaded

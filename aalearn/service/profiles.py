@@ -164,7 +164,8 @@ def work(request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
 
 def _figures(store: "Store", summary: "ProfileSummary", gate: Mapping[str, Any], now: int) -> dict[str, Any] | None:
     """Return the figures of one profile, None where none can be made for it."""
-    from aalearn.learn.convergence import Gate, converge
+    from aalearn.learn.convergence import converge
+    from aalearn.learn.gate import Gate
     from aalearn.learn.options import Options
     from aalearn.learn.synthesis import synthesize
     from aalearn.lifecycle.decided import decisions

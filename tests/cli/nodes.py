@@ -29,6 +29,7 @@ class CommandNode:
         monkeypatch.setattr("aalearn.cli.vouching.is_root", lambda: self.root)
         monkeypatch.setenv("AALEARN_BASE", str(self.base))
         monkeypatch.setenv("AALEARN_NODE", "web-1")
+        monkeypatch.setenv("AALEARN_PROMOTION__RUNS", "3")  # the default, 20, says nothing more here and takes longer
 
     def run(self, *arguments: str) -> Done:
         """Type a command."""

@@ -10,6 +10,7 @@ import pytest
 from aalearn.cli.configdoc import PAGE, page
 from aalearn.cli.settings import load, names
 from aalearn.cli.tomlplaces import line_of
+from aalearn.learn.gate import Gate
 from aalearn.model.errors import UsageError
 from aalearn.model.urls import without_password
 from aalearn.store.engine import Place
@@ -197,3 +198,10 @@ def test_every_setting_is_documented_on_its_page() -> None:
         assert field.description, name
         assert f"`AALEARN_{name.upper().replace('.', '__')}`" in page()
     assert os.sep + "home" + os.sep not in page()
+
+
+def test_what_it_takes_to_be_ready_has_one_place() -> None:
+    known, ready = load(None, {}).promotion, Gate()
+    for name in ("coverage", "new_rules_a_run", "runs", "quiet_days", "nodes"):
+        assert getattr(known, name) == getattr(ready, name)
+    assert (ready.runs, ready.coverage, ready.new_rules_a_run) == (20, 0.995, 0.05)

@@ -1,6 +1,7 @@
 """When learning is finished: coverage, what the next run brings, losses, one sentence."""
 
-from aalearn.learn.convergence import DAY, Gate, converge
+from aalearn.learn.convergence import DAY, converge
+from aalearn.learn.gate import Gate
 from aalearn.learn.options import Action, Decision
 from aalearn.learn.synthesis import Synthesis
 from aalearn.model.loss import Loss
