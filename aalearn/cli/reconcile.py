@@ -37,27 +37,28 @@ def command(
 
     Each difference is told with the command that mends it. The exit code is 1 while there are any. Needs root.
     """
-    from aalearn.lifecycle import mending, observing
+    from aalearn.lifecycle import observing
 
     if dry_run and not fix:
         raise UsageError("--dry-run belongs to --fix: without that nothing is changed anyway")
     face = face_of(context)
     machine = onnode.machine(face)
-    wanted = profile.encode("utf-8", "surrogateescape") if profile is not None else None
+    name = profile.encode("utf-8", "surrogateescape") if profile is not None else None
     mended: list[str] = []
     machine.kernel.ready()
-    onnode.records_moved(face, machine)
+    _older_records(face, machine, move=fix and not dry_run)
     there = observing.look(machine)
-    intents = [one for one in there.intents if wanted is None or one.name == wanted]
-    if fix and not dry_run and intents:
-        mended += [mending.end(machine, intent) for intent in intents]
-        there = observing.look(machine)
-        intents = []
-    store = _noted(face, wanted)
-    found = _compared(machine, there, store, intents, wanted)
     if fix and not dry_run:
-        mended += _mended(face, machine, there, found)
-        found = _compared(machine, observing.look(machine), _noted(face, wanted), [], wanted)
+        mended = _ended(machine, [one for one in there.intents if name in (None, one.name)])
+        there = observing.look(machine)
+    store = _noted(face, name)
+    found = _compared(machine, there, store, name)
+    if fix and not dry_run:
+        mended += _mended(machine, there, found)
+        there = observing.look(machine)
+        mended += _written_down(face, there, _compared(machine, there, store, name))
+        store = _noted(face, name)
+        found = _compared(machine, observing.look(machine), store, name)
     for line in mended:
         face.say(f"aalearn: {line}")
     if fix and dry_run:
@@ -66,14 +67,32 @@ def command(
                 f"aalearn: {'would be mended' if one.fixable else 'needs a person'}: {shown(one.profile)}: {one.what}"
             )
     document = {"schema": 1, "differences": [_document(one) for one in found], "mended": mended, "dry_run": dry_run}
-    face.emit(document, _text(found))
+    face.emit({**document, "store_compared": not isinstance(store, AalearnError)}, _text(found))
+    if isinstance(store, AalearnError):
+        face.say(f"aalearn: note: the store can't be compared: {store}")
     if found:
         raise typer.Exit(1)
+    if isinstance(store, AalearnError):
+        face.say("aalearn: kernel and disk agree with what was applied here; what the store says is not known")
+        raise typer.Exit(store.exit_code)
     face.say("aalearn: kernel, disk and store agree")
 
 
-def _noted(face: Face, wanted: bytes | None) -> Mapping[bytes, Noted | None] | None:
-    """Return what the store says of each profile that has steps, None where it can't be read (told)."""
+def _older_records(face: Face, machine: Machine, *, move: bool) -> None:
+    """Move root's records from where an older aalearn kept them; only where something is changed, else say so."""
+    from os.path import lexists
+
+    from aalearn.lifecycle.node.machine import BACKUPS, OLD_BACKUPS
+
+    if move:
+        onnode.records_moved(face, machine)
+    elif machine.backups == BACKUPS and lexists(OLD_BACKUPS):
+        old = shown(str(OLD_BACKUPS))
+        face.say(f"aalearn: note: an older aalearn left its records in {old}: `aalearn reconcile --fix` moves them")
+
+
+def _noted(face: Face, wanted: bytes | None) -> Mapping[bytes, Noted | None] | AalearnError:
+    """Return what the store says of each profile that has steps, or why it can't be read."""
     from aalearn.lifecycle.observing import noted
 
     try:
@@ -81,67 +100,110 @@ def _noted(face: Face, wanted: bytes | None) -> Mapping[bytes, Noted | None] | N
             names = [name for name in store.stages() if wanted is None or name == wanted]
             return {name: noted(store.steps(name)) for name in names}
     except AalearnError as error:
-        face.say(f"aalearn: note: the store can't be compared: {error}")
-        return None
+        return error
+
+
+def _ended(machine: Machine, intents: Sequence[Intent]) -> list[str]:
+    """End interrupted changes; one that can't be is told, and stays a difference."""
+    from aalearn.lifecycle import mending
+
+    done = []
+    for intent in intents:
+        try:
+            done.append(mending.end(machine, intent))
+        except (AalearnError, OSError) as error:
+            complain(_told(error), f"the interrupted change of {shown(intent.name)} was not ended")
+    return done
 
 
 def _compared(
-    machine: Machine,
-    there: Machinery,
-    store: Mapping[bytes, Noted | None] | None,
-    intents: Sequence[Intent],
-    wanted: bytes | None,
+    machine: Machine, there: Machinery, store: Mapping[bytes, Noted | None] | AalearnError, wanted: bytes | None
 ) -> list[Difference]:
-    """Return all differences, by profile."""
-    from aalearn.lifecycle import mending, observing
+    """Return all differences, by profile; those of the store only where it could be read."""
+    from aalearn.lifecycle import observing
     from aalearn.lifecycle.reconcile import Difference, Kind, compare
 
-    names = set(there.applied) | set(store or {})
+    intents = {one.name: one for one in there.intents if wanted in (None, one.name)}
+    steps = {} if isinstance(store, AalearnError) else store
+    names = set(there.applied) | set(steps) | set(intents)
     if wanted is not None:
-        if wanted not in names and not intents:
+        if wanted not in names:
             raise UsageError(f"there is no profile {shown(wanted)}: nothing of it was applied here or written down")
         names &= {wanted}
-    open_ones = {intent.name for intent in intents}
-    found = []
-    for intent in intents:
-        what = f"a change to {shown(intent.stage)} was interrupted ({mending.ends(machine, intent)} is right)"
-        found.append(Difference(intent.name, Kind.INTERRUPTED, what, "aalearn reconcile --fix"))
-    for name in sorted(names - open_ones):
+    found: list[Difference] = []
+    for name in sorted(names):
+        if name in intents:
+            found.append(_interrupted(machine, intents[name]))
+            continue
         entries = there.applied.get(name, ())
-        expected = observing.expected(entries[-1]) if entries else None
+        expected = observing.expected(entries) if entries else None
         try:
             seen = observing.observe(machine, there, name)
         except AalearnError as error:
             found.append(Difference(name, Kind.UNCOMPILABLE, str(error), "put it right by hand"))
             continue
-        differences = compare(name, expected, (store or {}).get(name), seen, shown(str(machine.profiles)))
-        if store is None:
-            differences = tuple(one for one in differences if one.kind is not Kind.NOT_WRITTEN_DOWN)
-        found += differences
+        found += compare(name, expected, steps.get(name), seen, shown(str(machine.profiles)))
+    if isinstance(store, AalearnError):
+        found = [one for one in found if one.kind is not Kind.NOT_WRITTEN_DOWN]
     return found
 
 
-def _mended(face: Face, machine: Machine, there: Machinery, found: Sequence[Difference]) -> list[str]:
-    """Mend what can be; what fails is told, and stays a difference."""
+def _interrupted(machine: Machine, intent: Intent) -> Difference:
+    """Return an interrupted change as a difference, which a person mends where a file was edited since."""
+    from aalearn.lifecycle import mending
+    from aalearn.lifecycle.reconcile import FIX, Difference, Kind
+
+    what, mend = f"a change to {shown(intent.stage)} was interrupted", FIX
+    try:
+        edited = mending.edited(machine, intent)
+        what += f", and {edited} edited since" if edited else f" ({mending.ends(machine, intent)} is right)"
+        if edited:
+            mend = f"move {edited} elsewhere, then `{FIX}`, then write the edit in again"
+    except AalearnError as error:
+        file, backups = shown(str(machine.profiles / intent.place)), shown(str(machine.backups))
+        what += f", and can't be ended: {error}"
+        mend = f"put {file} right by hand and load it, then remove the file intent.* of it in {backups}"
+    return Difference(intent.name, Kind.INTERRUPTED, what, mend)
+
+
+def _mended(machine: Machine, there: Machinery, found: Sequence[Difference]) -> list[str]:
+    """Mend file, links and kernel, where that can be done; what fails is told, and stays a difference."""
     from aalearn.lifecycle import mending
 
-    fixable: dict[bytes, list[Difference]] = {}
+    by_profile: dict[bytes, list[Difference]] = {}
     for one in found:
-        if one.fixable:
-            fixable.setdefault(one.profile, []).append(one)
-    if not fixable:
-        return []
-    everything: dict[bytes, list[Difference]] = {}
-    for one in found:
-        everything.setdefault(one.profile, []).append(one)
+        by_profile.setdefault(one.profile, []).append(one)
     mended: list[str] = []
-    with face.store(readonly=False) as store:
-        for name in fixable:
+    for name, differences in by_profile.items():
+        if any(one.fixable for one in differences):
             try:
-                mended += mending.mend(machine, store, name, there.applied.get(name, ()), everything[name])
-            except AalearnError as error:
-                complain(str(error), "not mended")
-    return mended
+                mended.append(mending.mend(machine, name, there.applied.get(name, ()), differences))
+            except (AalearnError, OSError) as error:
+                complain(_told(error), f"{shown(name)} was not mended")
+    return [line for line in mended if line]
+
+
+def _written_down(face: Face, there: Machinery, found: Sequence[Difference]) -> list[str]:
+    """Write the steps that the store does not know; the machine was mended before, whether there is a store or not."""
+    from aalearn.lifecycle import mending
+    from aalearn.lifecycle.reconcile import Kind
+
+    late = [one.profile for one in found if one.kind is Kind.NOT_WRITTEN_DOWN]
+    if not late:
+        return []
+    try:
+        with face.store(readonly=False) as store:
+            return [mending.write_down(store, name, there.applied[name]) for name in late]
+    except AalearnError as error:
+        complain(str(error), "not written down")
+        return []
+
+
+def _told(error: BaseException) -> str:
+    """Return an error in words that are safe to show."""
+    if isinstance(error, OSError):
+        return f"{shown(str(error.filename))}: {error.strerror}" if error.filename else shown(str(error))
+    return str(error)
 
 
 def _text(found: Sequence[Difference]) -> str:

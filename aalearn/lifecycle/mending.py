@@ -11,11 +11,12 @@ from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, apply, finish, undo
 from aalearn.lifecycle.node.entries import found_of, promoted_since
 from aalearn.lifecycle.node.machine import Machine
-from aalearn.lifecycle.node.records import Applied, Intent, Records
-from aalearn.lifecycle.observing import compiled
+from aalearn.lifecycle.node.records import Applied, File, Intent, Records
+from aalearn.lifecycle.node.tasks import tasks, under
+from aalearn.lifecycle.observing import another_s, compiled, links_now, missing
 from aalearn.lifecycle.reconcile import Difference, Kind
 from aalearn.lifecycle.stages import Stage
-from aalearn.model.errors import PolicyError
+from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.text import shown
 from aalearn.store import Store
 
@@ -32,9 +33,11 @@ def ends(machine: Machine, intent: Intent) -> str:
     """Return how an interrupted change should end, "finish" or "undo".
 
     A way back is always gone to its end. A change forward is, where the kernel runs it already; else it is taken back.
+    So is a removal under whose profile tasks run: they are confined still, and would not be. Raises PolicyError.
     """
     if intent.stage in _BACKWARDS:
-        return "finish"
+        confined = not intent.new_policy and machine.loaded(intent.name) and under(tasks(machine.proc), intent.name)
+        return "undo" if confined else "finish"
     return "finish" if _runs(machine, intent) else "undo"
 
 
@@ -47,6 +50,17 @@ def _runs(machine: Machine, intent: Intent) -> bool:
     return policy is not None and bool(running) and all(one.is_made_of(policy) for one in running)
 
 
+def edited(machine: Machine, intent: Intent) -> str:
+    """Return the first file of an interrupted change that somebody wrote since, "" for none: it is never overwritten.
+
+    A file that is gone loses nothing. Raises UsageError for a link.
+    """
+    for file in (File(intent.place, intent.old_text, intent.new_text), *intent.more):
+        if files.digest(files.read(machine.profiles, file.place)) not in ("", file.old, file.new):
+            return shown(str(machine.profiles / file.place))
+    return ""
+
+
 def end(machine: Machine, intent: Intent) -> str:
     """End an interrupted change; return what was done, in words. Raises PolicyError, UsageError, OSError."""
     way = ends(machine, intent)
@@ -57,12 +71,27 @@ def end(machine: Machine, intent: Intent) -> str:
     return f"the interrupted change of {shown(intent.name)} to {shown(intent.stage)} was taken back"
 
 
-def again(machine: Machine, profile: bytes, last: Applied) -> None:
-    """Apply again what was applied last: file, links and kernel. Raises PolicyError, UsageError."""
+def again(machine: Machine, profile: bytes, entries: Sequence[Applied]) -> None:
+    """Apply again what was applied last: files, links and kernel. `entries` are those that were looked at.
+
+    Raises UsageError where a file is not what was applied, another change came meanwhile, or tasks would go on
+    unconfined; PolicyError as `apply`.
+    """
+    last = entries[-1]
+    content = files.read(machine.profiles, last.place)
+    lacking = missing(machine, entries)
     with Records.open(machine.backups) as records:
         text, policy = records.get(last.text), records.get(last.policy)
-    if policy is not None and (text is not None or last.place.startswith(f"{files.LOCAL}/")):
-        policy = compiled(machine, profile, last, text or b"")  # by the features of the kernel that runs now
+        more = tuple((place, records.get(digest)) for place, digest in sorted(lacking.items()))
+    if policy is None:
+        _nothing_of_others(machine, profile, entries)
+        text = content if last.text else None  # a package's that is switched off: its file stays as it is
+    elif content is not None and files.digest(content) != last.text:
+        raise UsageError(
+            f"{shown(str(machine.profiles / last.place))} is not what was applied: nothing is done over it"
+        )
+    elif not lacking and (text is not None or last.place.startswith(f"{files.LOCAL}/")):
+        policy = compiled(machine, profile, entries, text or b"")  # by the features of the kernel that runs now
     change = Change(
         profile=profile,
         place=last.place,
@@ -70,51 +99,64 @@ def again(machine: Machine, profile: bytes, last: Applied) -> None:
         policy=policy,
         stage=last.stage,
         who=last.who,
-        links=tuple((link.place, link.new) for link in last.links),
+        links=tuple(sorted(links_now(entries).items())),
         revision=last.revision,
         reason=last.reason,
         before=last.before,
         origin=last.origin,
+        asked=last.asked,
+        more=more,
+        expected=((last.place, files.digest(content)), *((place, "") for place in sorted(lacking))),
+        last=last.number,
     )
     apply(machine, change)
 
 
-def mend(
-    machine: Machine, store: Store, profile: bytes, entries: Sequence[Applied], found: Sequence[Difference]
-) -> tuple[str, ...]:
-    """Mend the differences of one profile; return what was done, in words.
+def _nothing_of_others(machine: Machine, profile: bytes, entries: Sequence[Applied]) -> None:
+    """Refuse to take a retired profile away where it is another's by now, or confines something."""
+    running = machine.loaded(profile)
+    if not entries[-1].text and (why := another_s(machine, profile, entries, running)):
+        raise UsageError(f"{why}: it is left alone")
+    reached = under(tasks(machine.proc), profile) if running else ()
+    if reached:
+        raise UsageError(f"{reached[0]}: without the profile it would go on unconfined")
 
-    Raises PolicyError, UsageError, StoreError at the first that fails; what was mended before that stays.
+
+def mend(machine: Machine, profile: bytes, entries: Sequence[Applied], found: Sequence[Difference]) -> str:
+    """Bring file, links and kernel of one profile back to what was applied; return what was done, "" for nothing.
+
+    Raises PolicyError or UsageError where that fails; all is then as it was.
     """
-    if not entries:
-        return ()
     kinds = {one.kind for one in found}
-    last, name = entries[-1], shown(profile)
-    done = []
-    if kinds & _APPLIED_AGAIN and Kind.FILE_EDITED not in kinds:
-        again(machine, profile, last)
-        done.append(f"{name}: what was applied last ({last.stage or 'found here'}) is in force again")
-    elif kinds & _APPLIED_AGAIN:
+    name = shown(profile)
+    if not entries or not kinds & _APPLIED_AGAIN:
+        return ""
+    if Kind.FILE_EDITED in kinds:
         raise PolicyError(f"{name}: its file was edited by somebody else, so nothing is loaded over it")
-    if Kind.NOT_WRITTEN_DOWN in kinds:
-        before = next((one.revision for one in reversed(entries[:-1]) if one.revision), 0)
-        detail: dict[str, Any] = {
-            "mode": last.mode,
-            "from": before,
-            "text_sha256": last.text,
-            "written_by": "reconcile",
-        }
-        if last.stage in (Stage.CANARY, Stage.ENFORCED) and (since := promoted_since(entries)) is not None:
-            before_us = found_of(entries)
-            detail |= {"since": since, "found": before_us.mode if before_us else ""}
-        store.step(
-            profile,
-            last.stage,
-            revision=last.revision,
-            who=last.who,
-            reason=last.reason,
-            when=last.when,
-            detail=json.dumps(detail, sort_keys=True),
-        )
-        done.append(f"{name}: {last.stage} is written down")
-    return tuple(done)
+    again(machine, profile, entries)
+    return f"{name}: what was applied last ({entries[-1].stage or 'found here'}) is in force again"
+
+
+def write_down(store: Store, profile: bytes, entries: Sequence[Applied]) -> str:
+    """Write the step of the last entry into the store; return what was done, in words. Raises StoreError."""
+    last = entries[-1]
+    before = next((one.revision for one in reversed(entries[:-1]) if one.revision), 0)
+    detail: dict[str, Any] = {
+        "mode": last.mode,
+        "from": before,
+        "text_sha256": last.text,
+        "written_by": "reconcile",
+    }
+    if last.stage in (Stage.CANARY, Stage.ENFORCED) and (since := promoted_since(entries)) is not None:
+        before_us = found_of(entries)
+        detail |= {"since": since, "found": before_us.mode if before_us else ""}
+    store.step(
+        profile,
+        last.stage,
+        revision=last.revision,
+        who=last.who,
+        reason=last.reason,
+        when=last.when,
+        detail=json.dumps(detail, sort_keys=True),
+    )
+    return f"{shown(profile)}: {last.stage} is written down"

@@ -1,16 +1,17 @@
 """Looking at this machine for `reconcile`: what is on disk, in the kernel and in root's own record, by profile."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aalearn.lifecycle.difference import differences
+from aalearn.lifecycle.finding import find
 from aalearn.lifecycle.judge import Loaded as Decoded
 from aalearn.lifecycle.judge import top
 from aalearn.lifecycle.node import files
+from aalearn.lifecycle.node.entries import files_at
 from aalearn.lifecycle.node.machine import Machine, is_of
 from aalearn.lifecycle.node.records import Applied, Intent, Records
-from aalearn.lifecycle.node.tasks import Task, astray, tasks
+from aalearn.lifecycle.node.tasks import Task, astray, tasks, under
 from aalearn.lifecycle.node.texts import whole
 from aalearn.lifecycle.reconcile import Expected, Noted, Observed, Running
 from aalearn.lifecycle.stages import Stage
@@ -48,65 +49,128 @@ def look(machine: Machine) -> Machinery:
     return Machinery(loaded, tasks(machine.proc), entries, intents)
 
 
-def expected(entry: Applied) -> Expected:
-    """Return what should be there by the last entry of the record."""
-    links = tuple((link.place, link.new) for link in entry.links)
+def expected(entries: Sequence[Applied]) -> Expected:
+    """Return what should be there by the record, which is not empty."""
+    entry, links = entries[-1], tuple(sorted(links_now(entries).items()))
     return Expected(entry.place, entry.text, entry.policy, entry.mode, entry.stage, entry.revision, entry.when, links)
+
+
+def links_now(entries: Sequence[Applied]) -> dict[str, str]:
+    """Return where each link should lead ("": none) that any of the changes set, by place."""
+    return {link.place: link.new for entry in entries for link in entry.links}
 
 
 def noted(steps: Sequence[Step]) -> Noted | None:
     """Return the last step that changes a machine, None for none."""
     last = next((step for step in reversed(steps) if step.state in _ON_NODE), None)
-    return Noted(last.state, last.revision, last.when) if last else None
+    return Noted(last.state, last.revision, last.when, steps[-1].state == Stage.READY) if last else None
 
 
 def observe(machine: Machine, there: Machinery, profile: bytes) -> Observed:
-    """Look at one profile."""
+    """Look at one profile. Raises PolicyError or UsageError where that can't be done."""
     entries = there.applied.get(profile, ())
     running = [one for one in there.loaded if is_of(one.name, profile)]
     if not entries:
         return Observed("", running=tuple(Running(one.name, one.mode, None) for one in running))
     last = entries[-1]
     content = files.read(machine.profiles, last.place)
-    policy, trouble = _policy(machine, profile, last, content)
+    links = tuple((place, files.link_target(machine.profiles, place)) for place in sorted(links_now(entries)))
+    seen = Observed(files.digest(content), links, lacking=tuple(missing(machine, entries)))
+    if not last.policy:
+        return _of_what_is_gone(machine, there, profile, seen)
+    policy, boot, trouble = _policy(machine, profile, entries, content)
     names = tuple(one.name for one in decode(policy)) if policy else ()
     tops = {profile, *top(names)}  # its file may define others too
     running = [one for one in there.loaded if any(is_of(one.name, name) for name in tops)]
     lost = _lost(there, profile, policy) if policy and last.mode == "enforce" else ()
-    return Observed(
-        file=hashlib.sha256(content).hexdigest() if content is not None else "",
-        links=tuple((link.place, files.link_target(machine.profiles, link.place)) for link in last.links),
+    return replace(
+        seen,
         running=tuple(Running(one.name, one.mode, _same(one, policy)) for one in running),
         names=names,
         astray=tuple(map(str, lost)),
-        units=tuple(sorted({task.unit for task in lost if task.unit.endswith(".service")})),
+        units=_units(lost),
         trouble=trouble,
+        boot=boot,
     )
 
 
-def _policy(machine: Machine, profile: bytes, last: Applied, content: bytes | None) -> tuple[bytes | None, str]:
-    """Return the policy that should run, and why there is none.
+def _of_what_is_gone(machine: Machine, there: Machinery, profile: bytes, seen: Observed) -> Observed:
+    """Look at what is left of a profile that should not be loaded."""
+    entries = there.applied[profile]
+    running = [one for one in there.loaded if is_of(one.name, profile)]
+    users = under(there.tasks, profile) if running else ()
+    switched_off = entries[-1].text  # by a link: its file is another's anyway, and stays
+    return replace(
+        seen,
+        running=tuple(Running(one.name, one.mode, None) for one in running),
+        users=tuple(map(str, users)),
+        units=_units(users),
+        others="" if switched_off else another_s(machine, profile, entries, running),
+    )
+
+
+def another_s(machine: Machine, profile: bytes, entries: Sequence[Applied], running: Sequence[Loaded]) -> str:
+    """Return why a file or a loaded profile is not what aalearn applied, though of that place or name; "" where it is.
+
+    Raises PolicyError where a backup is missing, UsageError where the file can't be read.
+    """
+    place = entries[-1].place
+    content, file = files.read(machine.profiles, place), shown(str(machine.profiles / place))
+    if content is not None:
+        if files.digest(content) not in {one.text for one in entries if one.stage}:
+            return f"{file} was not written by aalearn"
+        if package := files.package_of(machine.profiles / place):
+            return f"{file} comes from the package {package}"
+    elif running and (found := find(profile, machine.profiles, machine.judge())[0]) is not None:
+        return f"{shown(str(found.file))} defines it"
+    with Records.open(machine.backups) as records:
+        policies = [records.get(one.policy) for one in reversed(entries) if one.stage and one.policy]
+    for one in running:
+        unsaid = one.blob is None and content is not None  # the kernel keeps no raw data; its file is ours
+        if not unsaid and not any(_same(one, policy) for policy in policies):
+            return f"the kernel runs a policy for {shown(one.name)} that was not applied here"
+    return ""
+
+
+def missing(machine: Machine, entries: Sequence[Applied]) -> dict[str, str]:
+    """Return the further files that are gone, by place, with the sha256 of what should stand there."""
+    wanted = files_at(entries, entries[-1])
+    return {place: text for place, text in wanted.items() if text and files.read(machine.profiles, place) is None}
+
+
+def _policy(
+    machine: Machine, profile: bytes, entries: Sequence[Applied], content: bytes | None
+) -> tuple[bytes | None, str, str]:
+    """Return the policy that should run, what will change its mode at the next boot, and why there is none.
 
     Of a profile of our own it is what was applied. Where only an addition is ours, the rest of the profile is the
     package's and may have changed since: it is what disk gives now.
     """
-    if not last.policy:
-        return None, ""
+    last = entries[-1]
     with Records.open(machine.backups) as records:
         kept = records.get(last.policy)
     if not last.place.startswith(f"{files.LOCAL}/"):
-        return kept, ""
+        return kept, "", ""
+    if missing(machine, entries):
+        return kept, "", ""
     try:
-        return compiled(machine, profile, last, content or b""), ""
+        judge = machine.judge()
+        written = whole(judge, profile, last.place, content or b"")
+        flags = {one.complain for one in decode(written.policy(judge)) if is_of(one.name, profile)}
+        boot = ""
+        if last.mode == "enforce" and True in flags:
+            file = shown(str(machine.profiles / written.place))
+            boot = f"{file} has a complain flag again: at the next boot {shown(profile)} is not enforced"
+        return compiled(machine, profile, entries, content or b""), boot, ""
     except AalearnError as error:
-        return kept, shown(str(error))
+        return kept, "", shown(str(error))
 
 
-def compiled(machine: Machine, profile: bytes, last: Applied, content: bytes) -> bytes:
-    """Return what a text at the entry's place compiles to now, in the entry's mode. Raises PolicyError, UsageError."""
-    judge = machine.judge()
-    text = whole(judge, profile, last.place, content)
-    return text.in_mode(profile, complain=last.mode == "complain").policy(judge)
+def compiled(machine: Machine, profile: bytes, entries: Sequence[Applied], content: bytes) -> bytes:
+    """Return what a text at the last entry's place compiles to now, in its mode. Raises PolicyError, UsageError."""
+    judge, last = machine.judge(), entries[-1]
+    written = whole(judge, profile, last.place, content)
+    return written.as_applied(judge, profile, links_now(entries), last.mode)
 
 
 def _same(one: Loaded, policy: bytes | None) -> bool | None:
@@ -125,6 +189,10 @@ def _same(one: Loaded, policy: bytes | None) -> bool | None:
         return not differences(Decoded(tuple(running)), Decoded(tuple(wanted)))
     except PolicyError:
         return None
+
+
+def _units(found: Sequence[Task]) -> tuple[str, ...]:
+    return tuple(sorted({task.unit for task in found if task.unit.endswith(".service")}))
 
 
 def _lost(there: Machinery, profile: bytes, policy: bytes) -> tuple[Task, ...]:

@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
     INTERRUPTED = "interrupted"  # a change was begun, and neither done nor undone
     FILE_MISSING = "file-missing"
-    FILE_EDITED = "file-edited"  # by somebody else than aalearn
+    FILE_EDITED = "file-edited"  # by somebody else than aalearn, or it is another's
     FILE_LEFT = "file-left"  # it should be gone
     LINK = "link"  # of force-complain or disable
     NOT_LOADED = "not-loaded"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
     ASTRAY = "astray"  # tasks that the profile does not confine until they are restarted
 
 
-FIXED_HERE: Final = frozenset(Kind) - {Kind.FILE_EDITED, Kind.UNCOMPILABLE, Kind.STORE_AHEAD, Kind.ASTRAY}
+FIX: Final = "aalearn reconcile --fix"
 _ON_NODE: Final = frozenset({Stage.LEARNING, Stage.CANARY, Stage.ENFORCED, Stage.REVERTED, Stage.RETIRED})
 _ENFORCING: Final = frozenset({Stage.CANARY, Stage.ENFORCED})
 
@@ -53,11 +53,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The last step that the store knows and that changes a machine."""
+    """The last step that the store knows and that changes a machine. `ready`: `ready` was written after it, by a
+    promotion that then did not come to its end.
+    """
 
     stage: str
     revision: int
     when: int
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,10 @@ class Running:
 class Observed:
     """What is there. `file` is the digest of what stands at the place, "" for nothing; `names` those that should be
     loaded; `astray` are tasks in words; `trouble` says why the text on disk gives no policy, "" where it does.
+
+    `lacking` are places of further files that are gone; `boot` says what puts the profile into another mode at the next
+    boot than it was applied in, "" for nothing. Of a profile that should be gone `others` says why what is there is not
+    aalearn's to take away, "" where it is, and `users` are the tasks under it in words; `units` are theirs then.
     """
 
     file: str
@@ -82,6 +89,10 @@ class Observed:
     astray: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     trouble: str = ""
+    lacking: tuple[str, ...] = ()
+    boot: str = ""
+    others: str = ""
+    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -96,10 +107,7 @@ class Difference:
     @property
     def fixable(self) -> bool:
         """Whether `reconcile --fix` mends it."""
-        return self.kind in FIXED_HERE
-
-
-_FIX: Final = "aalearn reconcile --fix"
+        return self.mend == FIX
 
 
 def compare(
@@ -108,9 +116,14 @@ def compare(
     """Return how one profile differs, in the order of what comes first. `folder` is the policy folder, for words."""
     if expected is None:
         return tuple(_never_applied(profile, noted, seen))
-    found = [*_disk(profile, expected, seen, folder)]
-    if not any(one.kind is Kind.FILE_EDITED for one in found) or not seen.running:
-        found += _kernel(profile, expected, seen, folder)
+    if _is_its_owner_s(expected):
+        return tuple(_store(profile, expected, noted))
+    if expected.policy:
+        found = [*_disk(profile, expected, seen, folder)]
+        if not any(one.kind is Kind.FILE_EDITED for one in found) or not seen.running:
+            found += _kernel(profile, expected, seen, folder)
+    else:
+        found = [*_left(profile, expected, seen, folder), *_links(profile, expected, seen, folder)]
     found += _store(profile, expected, noted)
     if seen.astray and expected.mode == "enforce":
         more = f" and {len(seen.astray) - 1} more" if len(seen.astray) > 1 else ""
@@ -118,6 +131,12 @@ def compare(
         mend = f"systemctl restart {units}" if units else "restart it"
         found.append(Difference(profile, Kind.ASTRAY, f"{seen.astray[0]}{more}: it is not confined by it", mend))
     return tuple(found)
+
+
+def _is_its_owner_s(expected: Expected) -> bool:
+    """Return whether the profile was retired and what was found here came back: whoever wrote it sees to it now."""
+    switched_off = any(place.startswith("disable/") and target for place, target in expected.links)
+    return expected.stage == Stage.RETIRED and bool(expected.policy or (expected.text and not switched_off))
 
 
 def _never_applied(profile: bytes, noted: Noted | None, seen: Observed) -> list[Difference]:
@@ -132,34 +151,60 @@ def _never_applied(profile: bytes, noted: Noted | None, seen: Observed) -> list[
     return [Difference(profile, Kind.STORE_AHEAD, what, f"aalearn promote {shown(profile)}")]
 
 
+def _left(profile: bytes, expected: Expected, seen: Observed, folder: str) -> list[Difference]:
+    """Return what is still there of a profile that should be gone (or switched off, where its file is a package's)."""
+    name, there = shown(profile), seen.file and not expected.text
+    if seen.others and (there or seen.running):
+        kind = Kind.FILE_EDITED if there else Kind.STILL_LOADED
+        mend = f"it is left alone; `aalearn retire {name}` takes it away"
+        return [Difference(profile, kind, f"it was retired, and {seen.others}", mend)]
+    found, mend, under = [], FIX, ""
+    if seen.users:
+        more = f" and {len(seen.users) - 1} more" if len(seen.users) > 1 else ""
+        under = f": {seen.users[0]}{more}, which would go on unconfined"
+        mend = f"systemctl stop {' '.join(seen.units)}" if seen.units else "end it"
+        mend += f", and then `{FIX}`"
+    if there:
+        what = f"{folder}/{shown(expected.place)} is there, and should be gone"
+        found.append(Difference(profile, Kind.FILE_LEFT, what, mend))
+    if seen.running:
+        left = ", ".join(shown(one.name) for one in sorted(seen.running, key=lambda one: one.name)[:3])
+        found.append(Difference(profile, Kind.STILL_LOADED, f"the kernel still has {left}{under}", mend))
+    return found
+
+
 def _disk(profile: bytes, expected: Expected, seen: Observed, folder: str) -> list[Difference]:
     file = f"{folder}/{shown(expected.place)}"
-    found = []
-    if expected.text and not seen.file:
-        found.append(Difference(profile, Kind.FILE_MISSING, f"{file} is gone", _FIX))
-    elif not expected.text and seen.file and not expected.policy:
-        found.append(Difference(profile, Kind.FILE_LEFT, f"{file} is there, and should be gone", _FIX))
-    elif expected.text != seen.file:
+    name = shown(profile)
+    missing = [place for place in (expected.place,) if expected.text and not seen.file]
+    found = [
+        Difference(profile, Kind.FILE_MISSING, f"{folder}/{shown(place)} is gone", FIX)
+        for place in (*missing, *seen.lacking)
+    ]
+    if not missing and expected.text != seen.file:
         what = f"{file} is not what was applied (sha256 {expected.text[:16] or 'of no file'})"
-        name = shown(profile)
         of_revision = f"aalearn history {name} --show {expected.revision} | diff - {file}"
         hint = of_revision if expected.revision else f"look at {file}"
-        mend = f"{hint}; keep it by `apparmor_parser -r {file}`, or remove it and run `{_FIX}`"
+        mend = f"{hint}; keep it by `apparmor_parser -r {file}`, or remove it and run `{FIX}`"
         found.append(Difference(profile, Kind.FILE_EDITED, what, mend))
+    if seen.boot:
+        mend = f"take it out and run `{FIX}`, or `aalearn rollback {name} --complain`"
+        found.append(Difference(profile, Kind.FILE_EDITED, seen.boot, mend))
+    return [*found, *_links(profile, expected, seen, folder)]
+
+
+def _links(profile: bytes, expected: Expected, seen: Observed, folder: str) -> list[Difference]:
     there = dict(seen.links)
+    found = []
     for place, target in expected.links:
         if there.get(place, "") != target:
             what = f"the link {folder}/{shown(place)} is {'missing' if target else 'there'}"
-            found.append(Difference(profile, Kind.LINK, what, _FIX))
+            found.append(Difference(profile, Kind.LINK, what, FIX))
     return found
 
 
 def _kernel(profile: bytes, expected: Expected, seen: Observed, folder: str) -> list[Difference]:
     running = {one.name: one for one in seen.running}
-    if not expected.policy:
-        left = [shown(name) for name in sorted(running)]
-        what = f"the kernel still has {', '.join(left[:3])}"
-        return [Difference(profile, Kind.STILL_LOADED, what, _FIX)] if left else []
     if seen.trouble:
         file = f"{folder}/{shown(expected.place)}"
         mend = f"look at it: apparmor_parser -Q {file}"
@@ -168,15 +213,15 @@ def _kernel(profile: bytes, expected: Expected, seen: Observed, folder: str) -> 
     missing = [name for name in seen.names or (profile,) if name not in running]
     if missing:
         what = f"{', '.join(map(shown, missing[:3]))} is not loaded: programs start without it"
-        found.append(Difference(profile, Kind.NOT_LOADED, what, _FIX))
+        found.append(Difference(profile, Kind.NOT_LOADED, what, FIX))
     for name, one in sorted(running.items()):
         own = name == profile or (name in seen.names and name.startswith(profile + b"//"))
         if own and expected.mode and one.mode != expected.mode:
             what = f"{shown(name)} is in {shown(one.mode)} mode, and was applied in {expected.mode} mode"
-            found.append(Difference(profile, Kind.MODE, what, _FIX))
+            found.append(Difference(profile, Kind.MODE, what, FIX))
         elif one.same is False:
             what = f"the kernel runs another policy for {shown(name)} than was applied"
-            found.append(Difference(profile, Kind.OTHER_POLICY, what, _FIX))
+            found.append(Difference(profile, Kind.OTHER_POLICY, what, FIX))
     return found
 
 
@@ -184,11 +229,14 @@ def _store(profile: bytes, expected: Expected, noted: Noted | None) -> list[Diff
     if expected.stage not in _ON_NODE:  # what was found here before aalearn: no step tells of it
         return []
     if noted is not None and (noted.stage, noted.revision) == (expected.stage, expected.revision):
-        return []
+        if not (noted.ready and expected.stage in _ENFORCING):
+            return []
+        what = f"it is {expected.stage} here, and the store's last word is a promotion that was never ended"
+        return [Difference(profile, Kind.NOT_WRITTEN_DOWN, what, FIX)]
     of = f", revision {expected.revision}" if expected.revision else ""
     if noted is None or noted.when <= expected.when:
         what = f"it is {expected.stage}{of} here, and the store does not know"
-        return [Difference(profile, Kind.NOT_WRITTEN_DOWN, what, _FIX)]
+        return [Difference(profile, Kind.NOT_WRITTEN_DOWN, what, FIX)]
     what = f"the store says {noted.stage}, revision {noted.revision}, and it is {expected.stage}{of} here"
     mend = f"`aalearn promote {shown(profile)}` or `aalearn rollback {shown(profile)}`, as it should be"
     return [Difference(profile, Kind.STORE_AHEAD, what, mend)]
