@@ -25,6 +25,27 @@ def records_moved(face: Face, there: Machine) -> None:
         face.say(f"aalearn: note: {note}")
 
 
+def before_moving(there: Machine) -> Machine:
+    """Return the machine with its records where they are now: to look at them, nothing is moved.
+
+    What an older aalearn left is only taken for root's where `moved` would.
+    """
+    from dataclasses import replace
+    from os.path import lexists
+
+    from aalearn.lifecycle.node.folder import Folder
+    from aalearn.lifecycle.node.machine import BACKUPS, OLD_BACKUPS
+    from aalearn.model.errors import UsageError
+
+    if there.backups != BACKUPS or lexists(BACKUPS) or not lexists(OLD_BACKUPS):
+        return there
+    try:
+        with Folder.open(OLD_BACKUPS, private=True):
+            return replace(there, backups=OLD_BACKUPS)
+    except UsageError:  # the service may have planted it
+        return there
+
+
 SYSTEM_FILE = "/etc/aalearn/config.toml"  # as `settings.SYSTEM_FILE`; a test holds them together
 PROBATION = 3_600.0  # as the default of `promotion.probation_seconds`
 
@@ -54,6 +75,16 @@ def probation_in_haste(face: Face) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
         return face.settings.promotion.probation_seconds
     return float(seconds)
+
+
+def complain_wanted_in_haste(face: Face) -> bool:
+    """Return whether a way back leads to complain mode, whatever was enforced before, likewise."""
+    values = _system_values(face)
+    section = values.get("promotion", {}) if values is not None else None
+    back_to = section.get("revert_to", "previous") if isinstance(section, dict) else None
+    if back_to not in ("previous", "complain"):
+        return face.settings.promotion.revert_to == "complain"
+    return bool(back_to == "complain")
 
 
 def _system_values(face: Face) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ def serve_request(face: Face) -> int:
         lambda line: talk(f"aalearn apply: {line}"),
         service=_service(),
         probation=lambda: onnode.probation_in_haste(face),
+        complain_wanted=lambda: onnode.complain_wanted_in_haste(face),
     )
 
 

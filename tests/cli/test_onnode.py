@@ -44,6 +44,33 @@ def test_both_ways_give_the_same_probation(text: str, tmp_path: Path, monkeypatc
     assert onnode.probation_in_haste(Face()) == Face().settings.promotion.probation_seconds
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("", False), ("[promotion]\nrevert_to = 'complain'\n", True), ("[promotion]\nrevert_to = 'previous'\n", False)],
+)
+def test_both_ways_lead_back_to_the_same(
+    text: str, wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    monkeypatch.setattr(onnode, "SYSTEM_FILE", str(file))
+    monkeypatch.setattr(settings, "SYSTEM_FILE", file)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    assert onnode.complain_wanted_in_haste(Face()) is (Face().settings.promotion.revert_to == "complain") is wanted
+
+
+@pytest.mark.parametrize("text", ["promotion = 3\n", "[promotion]\nrevert_to = 'x'\n"])
+def test_a_way_back_that_is_none_is_told(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aalearn.model.errors import UsageError
+
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    monkeypatch.setattr(onnode, "SYSTEM_FILE", str(file))
+    monkeypatch.setattr(settings, "SYSTEM_FILE", file)
+    with pytest.raises(UsageError):
+        onnode.complain_wanted_in_haste(Face())
+
+
 @pytest.mark.parametrize("text", ["promotion = 3\n", "[promotion]\nprobation_seconds = 'x'\n"])
 def test_a_probation_that_is_none_is_told(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from aalearn.model.errors import UsageError
