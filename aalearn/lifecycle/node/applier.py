@@ -9,24 +9,20 @@ children in one transaction, so there is no moment without a profile and none wi
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from aalearn.lifecycle.judge import top
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.entries import PROMOTED, promoted_since
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, File, Intent, Link, Records
 from aalearn.lifecycle.node.tasks import tasks, under
 from aalearn.lifecycle.node.texts import on_disk
+from aalearn.lifecycle.node.verified import enforced, modes, tops, verify
 from aalearn.model.errors import AalearnError, PolicyError, UsageError
 from aalearn.model.text import shown
-from aalearn.policy.decoder import BinaryProfile, Mode, decode
-from aalearn.policy.loaded import Loaded
 
 _LOG: Final = logging.getLogger(__name__)
-_MODES: Final = {Mode.ENFORCE: "enforce", Mode.COMPLAIN: "complain", Mode.KILL: "kill", Mode.UNCONFINED: "unconfined"}
 
 
 class LeftOpen(PolicyError):
@@ -150,7 +146,7 @@ def _begun(machine: Machine, records: Records, change: Change) -> Intent:
     files.sweep(machine.profiles)
     _as_planned(machine, records, change)
     old_text = files.read(machine.profiles, change.place)
-    names = _tops(change.policy) | {change.profile}
+    names = tops(change.policy) | {change.profile}
     _no_strangers(machine, records, change, names)
     old_policy = _running(machine, change, old_text, names)
     there = [(place, files.read(machine.profiles, place), text) for place, text in change.more]
@@ -193,11 +189,6 @@ def _as_planned(machine: Machine, records: Records, change: Change) -> None:
         raise UsageError(f"{why}: look at it with `aalearn reconcile`, then run it again")
 
 
-def _tops(policy: bytes | None) -> set[bytes]:
-    """Return the names of the profiles in compiled policy that are no children or hats: a load replaces all of them."""
-    return set(top(tuple(_modes(policy))))
-
-
 def _no_strangers(machine: Machine, records: Records, change: Change, names: set[bytes]) -> None:
     """Refuse a text that defines profiles beside the one that it is for, unless its file did so before."""
     if names == {change.profile}:
@@ -205,7 +196,7 @@ def _no_strangers(machine: Machine, records: Records, change: Change, names: set
     judge = machine.judge()
     known = {change.profile}
     for entry in records.applied(change.profile)[-1:]:
-        known |= _tops(records.get(entry.policy))
+        known |= tops(records.get(entry.policy))
     with contextlib.suppress(PolicyError, UsageError):  # a file that is missing or gives no policy defines nothing
         if change.place.startswith(f"{files.LOCAL}/"):
             known |= set(on_disk(judge, change.profile).loaded.names)
@@ -237,7 +228,7 @@ def _found(records: Records, intent: Intent) -> Applied:
         place=intent.place,
         text=intent.old_text,
         policy=intent.old_policy,
-        mode=_modes(records.get(intent.old_policy)).get(intent.name, ""),
+        mode=modes(records.get(intent.old_policy)).get(intent.name, ""),
         stage="",
         revision=0,
         who="",
@@ -284,7 +275,7 @@ def _recorded(records: Records, intent: Intent) -> Applied:
         place=intent.place,
         text=intent.new_text,
         policy=intent.new_policy,
-        mode=_modes(records.get(intent.new_policy)).get(intent.name, ""),
+        mode=modes(records.get(intent.new_policy)).get(intent.name, ""),
         stage=intent.stage,
         revision=intent.revision,
         who=intent.who,
@@ -314,7 +305,7 @@ def _done(machine: Machine, records: Records, intent: Intent) -> tuple[str, ...]
         return ()
     notes = _loaded(machine, policy)
     if intent.stage in PROMOTED:
-        _enforced(machine.loaded(intent.name), policy)
+        enforced(machine.loaded(intent.name), policy)
     return notes
 
 
@@ -322,20 +313,8 @@ def _loaded(machine: Machine, policy: bytes) -> tuple[str, ...]:
     """Load policy and verify that the kernel runs all of it; return notes."""
     machine.kernel.load(policy)
     notes = _without_leftovers(machine, policy)
-    _verify(machine.loaded(*_tops(policy)), policy)
+    verify(machine.loaded(*tops(policy)), policy)
     return notes
-
-
-def _enforced(loaded: Sequence[Loaded], policy: bytes) -> None:
-    """Do nothing when the kernel enforces a profile that is promoted, with its children and hats. Raises PolicyError.
-
-    Flags of a text (unconfined, kill, default_allow, complain in a child) make another mode of it than was promised.
-    """
-    names = set(_modes(policy))
-    for one in loaded:
-        if one.name in names and one.mode != "enforce":
-            why = f"the kernel has {shown(one.name)} in {shown(one.mode)} mode by its text, and it should be enforced"
-            raise PolicyError(why)
 
 
 def _unedited(machine: Machine, intent: Intent) -> None:
@@ -358,38 +337,16 @@ def _undone(machine: Machine, records: Records, intent: Intent) -> None:
         files.link(machine.profiles, link.place, link.old)
     if policy is not None:
         _loaded(machine, policy)
-    for name in sorted((_tops(records.get(intent.new_policy)) | {intent.name}) - _tops(policy)):
+    for name in sorted((tops(records.get(intent.new_policy)) | {intent.name}) - tops(policy)):
         if machine.loaded(name):
             machine.kernel.unload(name)
     records.end(intent)
 
 
-def _verify(loaded: Sequence[Loaded], policy: bytes) -> None:
-    """Do nothing when the kernel runs the very bytes of the policy, in its modes. Raises PolicyError."""
-    there = {one.name: one for one in loaded}
-    for name, mode in _modes(policy).items():
-        found = there.get(name)
-        if found is None:
-            raise PolicyError(f"the kernel does not show {shown(name)} as loaded")
-        if found.blob is not None and not found.is_made_of(policy):
-            raise PolicyError(f"the kernel runs another policy for {shown(name)} than was loaded ({found.sha256[:16]})")
-        if mode and found.mode != mode:
-            raise PolicyError(f"{shown(name)} is in {shown(found.mode)} mode and should be in {mode} mode")
-
-
-def _modes(policy: bytes | None) -> Mapping[bytes, str]:
-    """Return the mode of each profile of compiled policy in the kernel's words, "" where those vary by kernel."""
-    return {one.name: _mode(one) for one in decode(policy)} if policy else {}
-
-
-def _mode(profile: BinaryProfile) -> str:
-    return "complain" if profile.complain else _MODES.get(profile.mode, "")
-
-
 def _without_leftovers(machine: Machine, policy: bytes) -> tuple[str, ...]:
     """Remove children that the new policy does not have and the kernel kept; return a note for those still in use."""
-    names = set(_modes(policy))
-    extra = [one.name for one in machine.loaded(*_tops(policy)) if one.name not in names]
+    names = set(modes(policy))
+    extra = [one.name for one in machine.loaded(*tops(policy)) if one.name not in names]
     notes = []
     running = tasks(machine.proc) if extra else ()
     for name in sorted(extra, key=lambda one: -one.count(b"//")):

@@ -100,7 +100,7 @@ def test_the_way_back_of_an_applier_that_was_killed_is_ended(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((node.kernel, "load") if moment == "load" else (applier, "_recorded")), die)
+        patch.setattr(node.kernel if moment == "load" else applier, moment, die)
         patch.setattr(applier, "_undone", die)
         with pytest.raises(KeyboardInterrupt):
             asked(node, "revert")
