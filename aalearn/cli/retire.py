@@ -43,9 +43,10 @@ def command(
     name = profile.encode("utf-8", "surrogateescape")
     wanted = retire.plan(machine, name)
     word = steps.stage_in_store(face, name)
-    if wanted.change is None and word is None:
-        raise UsageError(f"there is no profile {shown(name)}: neither on this machine nor in the store")
-    check(stage_of(word), Stage.RETIRED, name)
+    if wanted.change is None:  # else what is on this machine decides, whatever the store has heard of
+        if word is None:
+            raise UsageError(f"there is no profile {shown(name)}: neither on this machine nor in the store")
+        check(stage_of(word), Stage.RETIRED, name)
     for line in _lines(machine, wanted):
         face.say(f"aalearn: {line}")
     document = {"schema": 1, "profile": plain(name), "dry_run": dry_run, **_document(wanted)}
@@ -72,6 +73,11 @@ def _ended(wanted: Plan) -> str:
     return "retired; nothing of it was on this machine" if wanted.end is End.NOTHING else f"retired: {wanted.end}"
 
 
+def _mode(wanted: Plan) -> str:
+    loaded = wanted.change is not None and wanted.change.policy is not None
+    return "in the mode that it had" if loaded else "not loaded, as it was"
+
+
 def _lines(machine: Machine, wanted: Plan) -> list[str]:
     """Return what a person should know beforehand."""
     from aalearn.lifecycle.retire import End
@@ -79,13 +85,17 @@ def _lines(machine: Machine, wanted: Plan) -> list[str]:
     file = shown(str(machine.profiles / wanted.place))
     lines = {
         End.REMOVED: [f"{file} is removed (a backup stays in {shown(str(machine.backups))})"],
-        End.RESTORED: [f"{file}: what was here before aalearn comes back, in the mode that it had"],
+        End.RESTORED: [f"{file}: what was here before aalearn comes back, {_mode(wanted)}"],
         End.DISABLED: [
             f"{file} comes from the package {wanted.package}: it stays, and a link in disable/ switches it off"
         ],
         End.NOTHING: [],
     }[wanted.end]
-    if wanted.names and wanted.end is not End.RESTORED:
+    if wanted.edited:
+        lines.append(
+            f"{file} was edited since: that text is kept as {shown(str(machine.backups))}/blob.{wanted.edited}"
+        )
+    if wanted.names and wanted.change is not None and wanted.change.policy is None:
         names = ", ".join(shown(name) for name in wanted.names[:_SHOWN])
         lines.append(f"unloaded from the kernel: {names}")
     if wanted.tasks:

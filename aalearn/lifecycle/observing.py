@@ -12,10 +12,10 @@ from aalearn.lifecycle.node.entries import files_at
 from aalearn.lifecycle.node.machine import Machine, is_of
 from aalearn.lifecycle.node.records import Applied, Intent, Records
 from aalearn.lifecycle.node.tasks import Task, astray, tasks, under
-from aalearn.lifecycle.node.texts import whole
+from aalearn.lifecycle.node.texts import spelled, whole
 from aalearn.lifecycle.reconcile import Expected, Noted, Observed, Running
 from aalearn.lifecycle.stages import Stage
-from aalearn.model.errors import AalearnError, PolicyError
+from aalearn.model.errors import AalearnError, PolicyError, UsageError
 from aalearn.model.text import shown
 from aalearn.policy.ask.subject import subject_of
 from aalearn.policy.decoder import decode
@@ -100,6 +100,8 @@ def _of_what_is_gone(machine: Machine, there: Machinery, profile: bytes, seen: O
     running = [one for one in there.loaded if is_of(one.name, profile)]
     users = under(there.tasks, profile) if running else ()
     switched_off = entries[-1].text  # by a link: its file is another's anyway, and stays
+    if not running and not switched_off and not _defines(machine, profile, entries):
+        seen = replace(seen, file="")  # of another profile by now
     return replace(
         seen,
         running=tuple(Running(one.name, one.mode, None) for one in running),
@@ -107,6 +109,18 @@ def _of_what_is_gone(machine: Machine, there: Machinery, profile: bytes, seen: O
         units=_units(users),
         others="" if switched_off else another_s(machine, profile, entries, running),
     )
+
+
+def _defines(machine: Machine, profile: bytes, entries: Sequence[Applied]) -> bool:
+    """Return whether the file at the last entry's place is one of ours, or else defines the profile."""
+    content = files.read(machine.profiles, entries[-1].place)
+    if content is None or files.digest(content) in {one.text for one in entries}:
+        return content is not None
+    try:
+        spelled(content.decode("utf-8", "surrogateescape"), profile)
+    except UsageError:  # BadInput too: what can't be understood is none of ours
+        return False
+    return True
 
 
 def another_s(machine: Machine, profile: bytes, entries: Sequence[Applied], running: Sequence[Loaded]) -> str:

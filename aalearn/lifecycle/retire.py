@@ -12,7 +12,7 @@ from aalearn.grammar.profiles import read_profiles
 from aalearn.lifecycle.finding import find
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, Done, applied, apply
-from aalearn.lifecycle.node.entries import links_at
+from aalearn.lifecycle.node.entries import files_at, found_of, links_at
 from aalearn.lifecycle.node.machine import Machine
 from aalearn.lifecycle.node.records import Applied, Records
 from aalearn.lifecycle.node.requests import changed_files
@@ -35,7 +35,8 @@ class End(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What retiring does. `names` are the loaded profiles that go or change (children and hats too); `tasks` those
-    that would be left unconfined; `package` is the package that the file comes from, "" for none.
+    that would be left unconfined; `package` is the package that the file comes from, "" for none. `edited` is the
+    sha256 of a text that somebody wrote over what was applied, "" for none: its backup stays.
     """
 
     profile: bytes
@@ -46,33 +47,66 @@ class Plan:
     revision: int
     package: str = ""
     change: Change | None = None
+    edited: str = ""
 
 
 def plan(machine: Machine, profile: bytes) -> Plan:
     """Return what retiring would do. Nothing is changed. Raises UsageError where that can't be told."""
     machine.kernel.ready()
-    entries = applied(machine, profile)
-    if entries and entries[-1].stage == Stage.RETIRED:
-        raise UsageError(f"{shown(profile)} is retired on this machine already")
+    known = applied(machine, profile)
     names = tuple(one.name for one in machine.loaded(profile))
+    retired = bool(known) and known[-1].stage == Stage.RETIRED
+    if retired and not _came_back(machine, known[-1], names):
+        raise UsageError(f"{shown(profile)} is retired on this machine already")
+    entries = () if retired else known  # what came back is none of what was applied
     place = entries[-1].place if entries else _place(machine, profile)
-    revision = entries[-1].revision if entries else 0
     content = files.read(machine.profiles, place) if place else None
     if content is None and not names and not entries:
         return Plan(profile, End.NOTHING, "", (), (), 0)
-    found = entries[0] if entries and not entries[0].stage and (entries[0].text or entries[0].policy) else None
+    end, package, change = _way(machine, profile, entries, place, content)
+    there = content if change.place == place else change.text
+    change = replace(
+        change,
+        revision=entries[-1].revision if entries else 0,
+        expected=((change.place, files.digest(there)), *change.expected),
+        last=known[-1].number if known else 0,
+    )
+    edited = files.digest(content) if entries and content is not None else ""
+    return Plan(
+        profile=profile,
+        end=end,
+        place=change.place,
+        names=names,
+        tasks=under(tasks(machine.proc), profile) if names and change.policy is None else (),
+        revision=change.revision,
+        package=package,
+        change=change,
+        edited=edited if entries and edited != entries[-1].text else "",
+    )
+
+
+def _came_back(machine: Machine, last: Applied, names: tuple[bytes, ...]) -> bool:
+    """Return whether others brought the profile again after it was taken away. What was found here is theirs anyway."""
+    gone = not last.text and not last.policy
+    return gone and (bool(names) or files.read(machine.profiles, last.place) is not None)
+
+
+def _way(
+    machine: Machine, profile: bytes, entries: tuple[Applied, ...], place: str, content: bytes | None
+) -> tuple[End, str, Change]:
+    """Return how the profile ends, the package that its file is of, and what has to change. `place` "": no file."""
+    found = found_of(entries)
+    if found is not None and (found.text or found.policy):
+        return End.RESTORED, "", _restored(machine, profile, entries)
     package = files.package_of(machine.profiles / place) if content is not None and not entries else ""
-    if found is not None:
-        return Plan(profile, End.RESTORED, place, names, (), revision, change=_restored(machine, profile, entries))
-    reached = under(tasks(machine.proc), profile) if names else ()
     if package:
         link = (f"{files.DISABLE}/{place}", f"../{place}")
-        change = _change(profile, place, content, None, revision, (link,))
-        return Plan(profile, End.DISABLED, place, names, reached, revision, package, change)
+        return End.DISABLED, package, _change(profile, place, content, None, (link,))
     links = tuple((link.place, "") for link in (entries[-1].links if entries else ()))
-    place = place or files.file_name(profile)
-    change = _change(profile, place, None, None, revision, links)
-    return Plan(profile, End.REMOVED, place, names, reached, revision, change=change)
+    if place:
+        return End.REMOVED, "", _change(profile, place, None, None, links)
+    name = files.file_name(profile)  # it is loaded alone: a file of that name defines another, and stays
+    return End.REMOVED, "", _change(profile, name, files.read(machine.profiles, name), None, links)
 
 
 def carry_out(machine: Machine, wanted: Plan, *, who: str, reason: str, force: bool) -> Done | None:
@@ -111,24 +145,21 @@ def _place(machine: Machine, profile: bytes) -> str:
 
 
 def _restored(machine: Machine, profile: bytes, entries: tuple[Applied, ...]) -> Change:
-    found = entries[0]
+    """Return what brings back what was found here: loaded in the mode that it had, or not loaded if it was not."""
+    found, now = entries[0], files_at(entries, entries[-1])
     with Records.open(machine.backups) as records:
         text, policy = records.get(found.text), records.get(found.policy)
         more = changed_files(machine, records, entries, found)
-    if text is not None or found.place.startswith(f"{files.LOCAL}/"):
+    links = links_at(entries, found)
+    if policy is not None and (text is not None or found.place.startswith(f"{files.LOCAL}/")):
         judge = machine.judge()
         written = whole(judge, profile, found.place, text or b"", next((content for _, content in more), None))
-        policy = written.policy(judge)
-    change = _change(profile, found.place, text, policy, found.revision, links_at(entries, found))
-    return replace(change, more=more)
+        policy = written.as_applied(judge, profile, dict(links), found.mode)
+    change = _change(profile, found.place, text, policy, links)
+    return replace(change, more=more, expected=tuple((place, now[place]) for place, _ in more))
 
 
 def _change(
-    profile: bytes,
-    place: str,
-    text: bytes | None,
-    policy: bytes | None,
-    revision: int,
-    links: tuple[tuple[str, str], ...],
+    profile: bytes, place: str, text: bytes | None, policy: bytes | None, links: tuple[tuple[str, str], ...]
 ) -> Change:
-    return Change(profile, place, text, policy, Stage.RETIRED, "", links, revision)
+    return Change(profile, place, text, policy, Stage.RETIRED, "", links)

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from aalearn.lifecycle import retire
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import applied
 from aalearn.lifecycle.node.records import Records
+from aalearn.model.errors import UsageError
+from aalearn.store import Store
 from tests.cli.conftest import Face
 from tests.cli.promoted import ONE, TWO, last_step, promote, text_of
 from tests.cli.schemas import RETIRE, fits
+from tests.lifecycle.node import test_several as several
 from tests.lifecycle.simulated import Simulated
 
 pytestmark = pytest.mark.parser
@@ -102,3 +106,101 @@ def test_what_is_nowhere_is_told(aalearn: Face, node: Simulated, db: str) -> Non
     assert done.code == 0, done.err
     assert last_step(db)[0] == "retired"
     assert applied(node.machine, b"app")[-1].stage == "retired"
+
+
+def backup(node: Simulated, text: str) -> bool:
+    """Whether a text is among the backups."""
+    return (node.machine.backups / f"blob.{files.digest(text.encode())}").exists()
+
+
+def test_an_edited_file_s_text_is_kept(aalearn: Face, node: Simulated, db: str) -> None:
+    edited = TWO + "# mine\n"
+    (node.base / "app").write_text(edited)
+    done = aalearn("--db", db, "retire", "app")
+    assert done.code == 0, done.err
+    assert f"was edited since: that text is kept as {node.machine.backups}/blob." in done.err
+    assert not (node.base / "app").exists()
+    assert backup(node, edited)
+    assert aalearn("--db", db, "draft", "app").code == 0
+    assert backup(node, edited), "later changes do not forget it"
+
+
+@pytest.mark.parametrize("what", ["file", "record"])
+def test_what_changed_between_look_and_act_is_refused(node: Simulated, db: str, what: str) -> None:
+    wanted = retire.plan(node.machine, b"app")
+    if what == "file":
+        (node.base / "app").write_text(TWO + "# mine\n")
+    else:
+        promote(node, db, TWO, "enforced", 2)
+    before = node.state("app")
+    with pytest.raises(UsageError, match=r"changed by (somebody else|another aalearn) meanwhile"):
+        retire.carry_out(node.machine, wanted, who="anna", reason="", force=True)
+    assert node.state("app") == before
+
+
+def test_what_was_in_complain_mode_by_a_link_is_so_again(node: Simulated) -> None:
+    for name in ("local", "force-complain"):
+        (node.base / name).mkdir()
+    link = node.base / "force-complain/usr.app"
+    link.symlink_to("../usr.app")
+    node.load(several.OWN.replace("inner {", "inner flags=(complain) {"))
+    (node.base / "usr.app").write_text(several.ENFORCED)
+    found = node.kernel.modes()
+    assert found == {"app": "complain", "app//inner": "complain"}
+    several.promote(node, 1, several.ONE)
+    assert node.kernel.modes() == {"app": "enforce", "app//inner": "enforce"}
+    retire.carry_out(node.machine, retire.plan(node.machine, b"app"), who="anna", reason="", force=False)
+    assert link.is_symlink()
+    assert node.kernel.modes() == found
+
+
+def test_what_was_found_unloaded_comes_back_unloaded(aalearn: Face, node: Simulated, tmp_path: Path) -> None:
+    own = "# the administrator's own\n" + ONE
+    (node.base / "app").write_text(own)
+    db = f"sqlite:///{tmp_path}/x.db"
+    promote(node, db, TWO, "enforced", 1)
+    node.task(7, "app (enforce)")
+    refused = aalearn("--db", db, "retire", "app")
+    assert refused.code == 2
+    assert "without the profile it would go on unconfined" in refused.err
+    node.end(7)
+    done = aalearn("--db", db, "retire", "app")
+    assert (done.code, done.out) == (0, "app is retired: restored\n"), done.err
+    assert "comes back, not loaded, as it was" in done.err
+    assert (text_of(node), node.kernel.modes()) == (own, {})
+    assert aalearn("--db", db, "reconcile").code == 0
+    node.load(own)  # at the next boot
+    assert aalearn("--db", db, "reconcile").code == 0
+
+
+@pytest.mark.parametrize("word", ["retired", "a newer aalearn's"])
+def test_the_machine_decides_whatever_the_store_says(aalearn: Face, node: Simulated, db: str, word: str) -> None:
+    with Store.open(db) as store:
+        store.step(b"app", word, revision=2, who="anna", reason="", when=applied(node.machine, b"app")[-1].when + 1)
+    done = aalearn("--db", db, "retire", "app")
+    assert (done.code, node.kernel.modes()) == (0, {}), done.err
+    assert last_step(db)[:2] == ("retired", 2)
+
+
+def test_what_others_brought_after_it_is_retired_again_when_asked(aalearn: Face, node: Simulated, db: str) -> None:
+    assert aalearn("--db", db, "retire", "app").code == 0
+    others = "# others brought it\n" + ONE
+    node.load(others, "app")
+    node.task(7, "app (enforce)")
+    assert aalearn("--db", db, "retire", "app").code == 2
+    node.end(7)
+    done = aalearn("--db", db, "retire", "app")
+    assert (done.code, node.kernel.modes()) == (0, {}), done.err
+    assert not (node.base / "app").exists()
+    assert backup(node, others)
+    (node.base / "app").write_text("profile myapp { }\n")  # that is another profile
+    assert aalearn("--db", db, "reconcile").code == 0
+    assert aalearn("--db", db, "retire", "app").code == 2
+
+
+def test_a_file_of_its_name_that_defines_another_stays(aalearn: Face, node: Simulated, tmp_path: Path) -> None:
+    node.load(ONE)
+    (node.base / "app").write_text("profile other { }\n")
+    done = aalearn("--db", f"sqlite:///{tmp_path}/x.db", "retire", "app")
+    assert (done.code, node.kernel.modes()) == (0, {}), done.err
+    assert text_of(node) == "profile other { }\n"
