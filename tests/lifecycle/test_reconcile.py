@@ -53,11 +53,39 @@ TABLE: list[tuple[str, Expected | None, Noted | None, Observed, list[Kind]]] = [
         Observed("t1", running=(Running(NAME, "enforce", None),)),
         [Kind.FILE_LEFT, Kind.STILL_LOADED],
     ),
+    ("retired, and another's by now", GONE, Noted("retired", 2, 100),
+     Observed("t9", running=(Running(NAME, "enforce", None),), others="it is of a package"), [Kind.FILE_EDITED]),
+    ("retired, and loaded by another", GONE, Noted("retired", 2, 100),
+     Observed("", running=(Running(NAME, "enforce", None),), others="another file defines it"), [Kind.STILL_LOADED]),
+    ("retired, and what was found is back", replace(GONE, text="t1", policy="p1", mode="complain"),
+     Noted("retired", 2, 100), Observed("t9"), []),
+    ("retired, and what was found unloaded is back", replace(GONE, text="t1"), Noted("retired", 2, 100),
+     Observed("t1", running=(Running(NAME, "enforce", None),)), []),
+    ("switched off", replace(GONE, text="t1", links=(("disable/app", "../app"),)), Noted("retired", 2, 100),
+     Observed("t9", (("disable/app", "../app"),)), []),
+    ("switched off no more", replace(GONE, text="t1", links=(("disable/app", "../app"),)), Noted("retired", 2, 100),
+     Observed("t9", (("disable/app", ""),), (Running(NAME, "enforce", None),)), [Kind.STILL_LOADED, Kind.LINK]),
+    ("a second file is gone", IN_FORCE, STEP, replace(FINE, lacking=("app2",)), [Kind.FILE_MISSING]),
+    ("another mode at the next boot", IN_FORCE, STEP, replace(FINE, boot="a flag"), [Kind.FILE_EDITED]),
+    ("gates held once more, and no end", IN_FORCE, replace(STEP, ready=True), FINE, [Kind.NOT_WRITTEN_DOWN]),
+    ("gates held of what complains", replace(IN_FORCE, mode="complain", stage="learning"),
+     Noted("learning", 2, 100, ready=True), replace(FINE, running=(Running(NAME, "complain", True),)), []),
     ("another machine's", None, Noted("learning", 0, 1), Observed(""), []),
     ("enforced elsewhere", None, STEP, Observed(""), [Kind.STORE_AHEAD]),
     ("enforced by other means", None, STEP, Observed("", running=(Running(NAME, "enforce", None),)), []),
     ("complains", None, STEP, Observed("", running=(Running(NAME, "complain", None),)), [Kind.STORE_AHEAD]),
 ]  # fmt: skip
+
+
+def test_what_runs_under_a_retired_profile_is_stopped_first() -> None:
+    running = (Running(NAME, "enforce", None),)
+    seen = Observed("t1", running=running, users=("pid 1", "pid 2"), units=("a.service",))
+    for units, mend in ((("a.service",), "systemctl stop a.service"), ((), "end it")):
+        found = compare(NAME, GONE, Noted("retired", 2, 100), replace(seen, units=units))
+        assert [one.kind for one in found] == [Kind.FILE_LEFT, Kind.STILL_LOADED]
+        assert not any(one.fixable for one in found)
+        assert {one.mend for one in found} == {f"{mend}, and then `aalearn reconcile --fix`"}
+        assert "pid 1 and 1 more, which would go on unconfined" in found[1].what
 
 
 @pytest.mark.parametrize(("expected", "noted", "seen", "kinds"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE])
