@@ -6,7 +6,7 @@ converge. Q1 and Q2 are the rules seen in exactly one and two runs, n the sum of
 accepted waits for no further run, however few it was seen in; one that a person denied is no rule of the profile.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
@@ -65,26 +65,27 @@ def converge(
 ) -> Convergence:
     """Return how far learning has come.
 
-    `accesses` are those that the synthesis was made from. `now` is the current time in ms (0: the last event's). Losses
-    outside the window (from the first event on) do not count.
+    `accesses` are those that the synthesis was made from; only those that are evidence count as runs and nodes. `now`
+    is the current time in ms (0: the last event's). Losses outside the window (from the first event on) do not count.
     """
     gate = gate or Gate()
     known = {access.id: access for access in accesses}
     rules = [rule for rule in synthesis.judged if rule.rule.kind != "capability" and not rule.denied]
     seen = [found for found in (_species(rule, synthesis, known) for rule in rules) if found.runs]
+    counted = [access for access in accesses if access.id in synthesis.counted]
     once = sum(found.runs == 1 and not found.settled for found in seen)
     twice = sum(found.runs == 2 and not found.settled for found in seen)
     incidences = sum(found.runs for found in seen)
-    known_runs = {run for access in accesses for run in access.runs}
-    runs = max((len(known_runs), *(access.run_count for access in accesses)))
+    known_runs = {run for access in counted for run in access.runs}
+    runs = max((len(known_runs), *(access.run_count for access in counted)))
     first = min((access.first for access in accesses), default=0)
     last = max((access.last for access in accesses), default=0)
     last_new = max((found.first for found in seen if not found.settled), default=first)
     end = max(now, last)
-    incomplete = tuple(sorted(loss for loss in losses if loss.within(first, end)))
+    incomplete = inside(losses, first)
     made = Convergence(
         runs=runs,
-        nodes=len({node for access in accesses for node in access.nodes}),
+        nodes=len(machines(node for access in counted for node in access.nodes)),
         rules=len(seen),
         seen_once=once,
         seen_twice=twice,
@@ -96,7 +97,7 @@ def converge(
         last=last,
         last_new=last_new,
         quiet_days=(end - last_new) / DAY if last_new else 0.0,
-        waiting=len(risky(synthesis)),
+        waiting=len(waiting(synthesis)),
         incomplete=incomplete,
         reasons=(),
         sentence="",
@@ -104,9 +105,34 @@ def converge(
     return _with_words(made, gate)
 
 
-def risky(synthesis: Synthesis) -> list[Waiting]:
-    """Return the rules of tier 1 or 2 that wait for a person."""
-    return [one for one in (*synthesis.review, *synthesis.withheld) if one.tier in (1, 2) and not one.denied]
+def waiting(synthesis: Synthesis, refused: Container[int] | None = None) -> list[Waiting]:
+    """Return the rules that a person has to look at first: those of tier 1 or 2, and all that are withheld.
+
+    What a person denied is settled. `refused`: ids of the accesses that the text at hand denies, where they are known;
+    what it permits all the same (a file that others answer for) waits only for its tier.
+    """
+    found = [one for one in synthesis.review if one.tier in (1, 2)]
+    for one in synthesis.withheld:
+        rests_on = synthesis.evidence.get(key(one.block, one.rule), ())
+        if not one.denied and (one.tier in (1, 2) or refused is None or any(at in refused for at in rests_on)):
+            found.append(one)
+    return found
+
+
+def inside(losses: Iterable[Loss], first: int) -> tuple[Loss, ...]:
+    """Return the losses from a window's first moment (ms) on, sorted. One after now tells of a clock that was set back:
+    it has happened too.
+    """
+    return tuple(sorted(loss for loss in losses if loss.within(first, max(first, loss.time))))
+
+
+def machines(names: Iterable[str]) -> frozenset[str]:
+    """Return the nodes that names stand for: one may be known by its short and by its full name (then the short)."""
+    found: list[str] = []
+    for name in sorted(set(names), key=lambda one: (len(one), one)):
+        if not any(name.startswith(f"{short}.") for short in found):
+            found.append(name)
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +173,7 @@ def _reasons(found: Convergence, gate: Gate) -> Iterable[str]:
     if found.nodes < gate.nodes:
         yield f"{_count(found.nodes, 'node')} of {gate.nodes}"
     if found.waiting:
-        yield f"{_count(found.waiting, 'risky rule')} {'waits' if found.waiting == 1 else 'wait'} for review"
+        yield f"{_count(found.waiting, 'rule')} {'waits' if found.waiting == 1 else 'wait'} for review"
 
 
 def _sentence(found: Convergence, gate: Gate, reasons: Sequence[str]) -> str:

@@ -61,7 +61,8 @@ class Synthesis:
     `evidence` maps `key(block, rule text)` to the sorted ids of the accesses that the rule rests on, withheld and
     left-out rules too. `learned` is what the proof must replay. `review` are active rules that wait for a person,
     `withheld` those that are comments or left out. `notes` are the rule kinds' notes and ours, sorted. `judged` are
-    all rules in order.
+    all rules in order. `counted` are the ids of the accesses that are evidence, `unheard` those of them that were cut
+    as floods.
     """
 
     document: Document
@@ -71,6 +72,8 @@ class Synthesis:
     review: tuple[Waiting, ...] = ()
     withheld: tuple[Waiting, ...] = ()
     judged: tuple[Judged, ...] = field(default=(), repr=False)
+    counted: frozenset[int] = field(default=frozenset(), repr=False)
+    unheard: frozenset[int] = field(default=frozenset(), repr=False)
 
 
 def key(block: str, text: str) -> str:
@@ -84,7 +87,9 @@ def synthesize(name: bytes, accesses: Sequence[Access], options: Options | None 
     """Return the profile `name` that the accesses need. Raises NotExpressible for a name that policy can't spell."""
     options = options or Options()
     profile = plain_name(name)
-    items, floods = capped(admitted(name, order(accesses), options), options.quorum)
+    evidence = admitted(name, order(accesses), options)
+    items, floods = capped(evidence, options.quorum)
+    counted = frozenset(item.access.id for item in evidence)
     decided = planned(name, profile, items, options)
     gathered = gather(name, items, decided, options)
     judged = judge(gathered, decided, options)
@@ -99,6 +104,8 @@ def synthesize(name: bytes, accesses: Sequence[Access], options: Options | None 
         review=_waiting(judged, decided, active=True),
         withheld=_waiting(judged, decided, active=False),
         judged=tuple(judged),
+        counted=counted,
+        unheard=counted - {item.access.id for item in items},
     )
 
 

@@ -4,7 +4,7 @@
 `author`       root made it, and the decisions that it rests on; or it is no more than root would make now
 `convergence`  learning is finished: coverage, runs, quiet time, nodes (learn.convergence)
 `loss`         no record was lost while it was learned
-`review`       no rule of tier 1 or 2 waits for a person
+`review`       no rule of tier 1 or 2 waits for a person, and none is withheld that nobody has looked at
 `trust`        the evidence comes from sources that only the kernel writes
 `replay`       all that was learned up to now, after the revision too, would be allowed
 `features`     the target enforces every class that the program used
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from aalearn.learn.convergence import converge, risky
+from aalearn.learn.convergence import converge, inside, waiting
 from aalearn.learn.evidence import admitted, order
 from aalearn.learn.gate import Gate as Wanted
 from aalearn.learn.options import Options
@@ -36,6 +36,7 @@ from aalearn.store.readings import Revision
 
 NAMES: Final = ("proof", "author", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
 _TOLD: Final = 3  # examples in a sentence
+_REFUSED: Final = frozenset({Fate.DENIED, Fate.AFTER})
 _HELD_BACK: Final = "what waits for a person is denied"  # all that is left of invariant 1: `replay` has the rest
 
 
@@ -135,7 +136,7 @@ def _proof(case: Case) -> Gate:
     form = detail_of(case.revision.detail).get("form", "whole")
     if form in ("whole", "edit") and proof.get("text_sha256") != case.revision.sha256:
         return Gate("proof", False, f"the proof of revision {case.revision.number} is of another text", mend)
-    loose = (*unenforced(case.compiled), *case.beyond.loose)
+    loose = (*unenforced(case.compiled, case.name), *case.beyond.loose)
     if loose:
         return Gate("proof", False, f"it would not confine what it shall: {_examples(loose)}", mend)
     # What the target does not mediate, an empty profile permits too: that is told by `features`.
@@ -189,23 +190,25 @@ def _convergence(case: Case) -> Gate:
 
 def _loss(case: Case) -> Gate:
     first = min((access.first for access in case.accesses if access.first), default=0)
-    inside = [loss for loss in case.losses if loss.within(first, case.now)]
-    if not inside:
+    lost = inside(case.losses, first)
+    if not lost:
         return Gate("loss", True, "no record is known to be lost")
-    kinds = ", ".join(sorted({shown(loss.kind) for loss in inside}))
-    records = sum(loss.amount for loss in inside)
-    times = _several(sum(loss.times for loss in inside), "loss")
+    kinds = ", ".join(sorted({shown(loss.kind) for loss in lost}))
+    records = sum(loss.amount for loss in lost)
+    times = _several(sum(loss.times for loss in lost), "loss")
     why = f"{times} ({kinds}), {_several(records, 'record') if records else 'nobody knows of how many records'}"
     return Gate("loss", False, why, "mend the source (`aalearn doctor`) and learn a window anew")
 
 
 def _review(case: Case) -> Gate:
-    waiting = risky(case.synthesis)
-    if not waiting:
-        return Gate("review", True, "no rule of tier 1 or 2 waits")
-    why = (
-        f"{_several(len(waiting), 'rule')} of tier 1 or 2 not reviewed: {_examples(shown(one.rule) for one in waiting)}"
-    )
+    found = waiting(case.synthesis, {reply.access.id for reply in case.replies if reply.fate in _REFUSED})
+    if not found:
+        return Gate("review", True, "no rule of tier 1 or 2 waits, and none is withheld")
+    risky = sum(one.tier in (1, 2) for one in found)
+    parts = [f"{_several(risky, 'rule')} of tier 1 or 2"] if risky else []
+    if len(found) > risky:
+        parts.append(f"{_several(len(found) - risky, 'other rule' if risky else 'rule')} withheld")
+    why = f"{' and '.join(parts)} not reviewed: {_examples(shown(one.rule) for one in found)}"
     return Gate("review", False, why, f"aalearn review {shown(case.name)}, then suggest --save")
 
 
@@ -220,12 +223,16 @@ def _trust(case: Case) -> Gate:
 
 
 def _replay(case: Case, replies: Sequence[Reply]) -> Gate:
+    """Judge what the text denies: what a person refused may be, and what waits for one is named by `review`."""
     withheld = {one.access.id for one in case.synthesis.learned if one.withheld}
-    refused = [
-        reply for reply in replies if reply.fate in (Fate.DENIED, Fate.AFTER) and reply.access.id not in withheld
-    ]
+    denied = [reply for reply in replies if reply.fate in _REFUSED]
+    refused = [one for one in denied if one.access.id not in withheld and one.access.id not in case.synthesis.unheard]
     if not refused:
-        return Gate("replay", True, f"{_several(len(replies), 'access')} replayed, what came after the revision too")
+        why = f"{_several(len(replies), 'access')} replayed, what came after the revision too"
+        aside = len(denied) - sum(one.access.id in case.synthesis.unheard for one in denied)
+        why += f"; {aside:,} {'stays' if aside == 1 else 'stay'} denied (see review)" if aside else ""
+        unheard = len(case.synthesis.unheard)
+        return Gate("replay", True, why + (f"; {_several(unheard, 'name')} of floods unheard" if unheard else ""))
     last = int(detail_of(case.revision.detail).get("window", {}).get("last", case.revision.when) or 0)
     after = sum(reply.access.last > last for reply in refused)
     told = _examples(f"{reply.block}: {describe(reply.event)}" for reply in refused)

@@ -137,7 +137,7 @@ class _Ours(Collector):
         )
         runs = GaugeMetricFamily("aalearn_profile_runs", "Program starts seen.", labels=["profile"])
         waiting = GaugeMetricFamily(
-            "aalearn_profile_waiting", "Risky rules that wait for a person.", labels=["profile"]
+            "aalearn_profile_waiting", "Rules that wait for a person before a promotion.", labels=["profile"]
         )
         incomplete = GaugeMetricFamily(
             "aalearn_profile_losses", "Losses inside the learning window.", labels=["profile"]

@@ -142,7 +142,7 @@ def test_ready_is_what_the_configuration_says_and_what_was_denied_is_settled(
     waiting = json.loads(aalearn("--db", db, "--output", "json", "review", "redis").out)["waiting"]
     assert waiting
     assert readiness()["reasons"] == [
-        f"{len(waiting)} risky {'rule waits' if len(waiting) == 1 else 'rules wait'} for review"
+        f"{len(waiting)} {'rule waits' if len(waiting) == 1 else 'rules wait'} for review"
     ]
     for one in waiting:
         aalearn("--db", db, "review", "redis", "--deny", one["rule"])

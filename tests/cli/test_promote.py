@@ -1,7 +1,9 @@
 """`aalearn promote` as a person types it: every gate by itself, what it writes and loads, and what it leaves alone."""
 
 import json
+import random
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from aalearn.lifecycle.node.applier import applied
 from aalearn.lifecycle.node.tasks import Task
 from aalearn.model.errors import StoreError
 from aalearn.store import Store
+from aalearn.store.batch import Batch, LossRow
 from tests.cli.conftest import Face
 from tests.cli.nodes import CommandNode
 
@@ -134,8 +137,6 @@ def test_convergence(node: CommandNode) -> None:
 
 def test_loss(learned: CommandNode) -> None:
     when = learned.begin + 3600
-    from aalearn.store.batch import Batch, LossRow
-
     with Store.open(learned.db) as store:
         batch = Batch()
         batch.losses.append(LossRow(node="web-1", time=when * 1000, kind="netlink", amount=7, source="netlink"))
@@ -145,6 +146,24 @@ def test_loss(learned: CommandNode) -> None:
     assert refused(learned) == ["loss"]
     assert learned.run("promote", "app").code == 1
     assert learned.kernel.modes() == {"app": "complain"}
+
+
+def test_a_loss_after_now_counts_too(learned: CommandNode) -> None:
+    """The clock was set back; what was lost is lost."""
+    with Store.open(learned.db) as store:
+        batch = Batch()
+        when = int((time.time() + 1800) * 1000)
+        batch.losses.append(LossRow(node="web-1", time=when, kind="backlog", amount=7, source="x"))
+        store.commit(batch)
+    assert refused(learned) == ["loss"]
+
+
+def test_runs_that_were_denied_something_are_no_evidence(learned: CommandNode) -> None:
+    before = gates(learned)["convergence"]["why"]
+    for one in range(3, 40):
+        learned.file("/etc/other", "r", "app", "DENIED", pid=2000 + one, at=learned.begin + 3600 * one)
+    learned.ingest()
+    assert gates(learned)["convergence"]["why"] == before == "ready: 3 rules hold over 4 runs"
 
 
 def test_review(learned: CommandNode) -> None:
@@ -161,6 +180,46 @@ def test_review(learned: CommandNode) -> None:
     assert refused(learned) == []
     assert learned.run("promote", "app").code == 0
     assert "/etc/shadow" not in (learned.base / "app").read_text()
+
+
+@pytest.mark.parametrize("path", ["/proc/{pid}/maps", "/proc/{pid}/environ", "/srv/" + "x" * 1100])
+def test_what_is_withheld_is_looked_at_whatever_its_tier(learned: CommandNode, path: str) -> None:
+    for one in range(4):
+        learned.file(path.format(pid=1000 + one), pid=1000 + one, at=learned.begin + 3600 * one)
+    learned.ingest()
+    found = gates(learned)
+    assert [name for name, gate in found.items() if not gate["holds"]] == ["review"]
+    assert "not reviewed: " in found["review"]["why"]
+    document = json.loads(learned.run("--output", "json", "status", "app").out)
+    assert document["readiness"]["waiting"] == 1
+    done = learned.run("promote", "app")
+    assert done.code == 1
+    assert learned.kernel.modes() == {"app": "complain"}
+    (rule,) = [one["rule"] for one in json.loads(learned.run("--output", "json", "review", "app").out)["waiting"]]
+    assert learned.run("--quiet", "review", "app", "--deny", rule).code == 0
+    found = gates(learned)
+    assert [name for name, gate in found.items() if not gate["holds"]] == []
+    assert "; 1 stays denied (see review)" in found["replay"]["why"] or "/proc" in path
+    assert learned.run("--quiet", "review", "app", "--accept", rule).code == 0
+    assert refused(learned) == ["replay"]
+    assert learned.run("--quiet", "suggest", "app", "--save").code == 0
+    assert refused(learned) == []
+    assert learned.run("promote", "app").code == 0
+
+
+@pytest.mark.parametrize("number", [150, 300, 450])
+def test_a_flood_is_no_silent_denial(learned: CommandNode, number: int) -> None:
+    choice = random.Random(1)
+    names = {"".join(choice.choices("bcdfghjklmnpqrstvwz", k=9)) for _ in range(number)}
+    for name in sorted(names):
+        learned.file(f"/srv/app/out/{name}", "w", pid=1000, at=learned.begin + 10)
+    learned.ingest()
+    found = gates(learned)
+    if number > 200:
+        assert f"{min(number, 400) - 200} rules withheld not reviewed: " in found["review"]["why"]
+    assert found["review"]["holds"] == (number < 200)
+    assert found["replay"]["holds"]
+    assert ("50 names of floods unheard" in found["replay"]["why"]) == (number > 400)
 
 
 def test_trust(node: CommandNode, tmp_path: Path) -> None:

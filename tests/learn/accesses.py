@@ -75,14 +75,14 @@ class Made:
         self.all: list[Access] = []
 
     def add(self, operation: str, runs: Sequence[int] = (1, 2), count: int | None = None, **fields: object) -> Access:
-        """Add an access. Fields are text or bytes; `owner`, `verdict`, `profile`, `trusted`, `first` are the access's
-        own.
+        """Add an access. Fields are text or bytes; `owner`, `verdict`, `profile`, `trusted`, `first`, `nodes` are the
+        access's own.
         """
         owner = fields.pop("owner", None)
         verdict = Verdict(str(fields.pop("verdict", "ALLOWED")))
         profile = _bytes(fields.pop("profile", self.profile))
         trusted = bool(fields.pop("trusted", True))
-        first = fields.pop("first", 1_700_000_000_000)
+        first, nodes = fields.pop("first", 1_700_000_000_000), fields.pop("nodes", ("node",))
         pairs = tuple(sorted((key.rstrip("_"), _bytes(value)) for key, value in fields.items()))
         access = Access(
             id=len(self.all) + 1,
@@ -94,7 +94,7 @@ class Made:
             programs=(b"p",),
             runs=tuple(sorted(runs)),
             run_count=len(runs),
-            nodes=("node",),
+            nodes=nodes if isinstance(nodes, tuple) else (),
             trusted=trusted,
             sample=b"sample",
         )

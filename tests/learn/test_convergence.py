@@ -1,9 +1,10 @@
 """When learning is finished: coverage, what the next run brings, losses, one sentence."""
 
-from aalearn.learn.convergence import DAY, converge
+from aalearn.learn.convergence import DAY, converge, machines, waiting
 from aalearn.learn.gate import Gate
 from aalearn.learn.options import Action, Decision
 from aalearn.learn.synthesis import Synthesis
+from aalearn.model.event import Verdict
 from aalearn.model.loss import Loss
 from tests.learn.accesses import Made
 from tests.learn.conftest import learn
@@ -61,9 +62,15 @@ def test_losses_summed_up_by_day_count_where_their_time_meets_the_window() -> No
     made = window(24)
     day = Loss(START - DAY // 2, "node", "backlog", 2000, "", START + 1000, 3)
     before = Loss(START - DAY, "node", "old", 1, "", START - 1, 2)
-    found = converge(learn(made.all), made.all, [day, before, Loss(START + 4 * DAY, "node", "later")], START + 3 * DAY)
+    found = converge(learn(made.all), made.all, [day, before], START + 3 * DAY)
     assert found.incomplete == (day,)
     assert "3 losses on Tuesday 2025-11-18 (backlog)" in found.sentence
+
+
+def test_a_loss_after_now_happened_too() -> None:
+    made = window(24)
+    later = Loss(START + 4 * DAY, "node", "later")
+    assert converge(learn(made.all), made.all, [later], START + 3 * DAY).incomplete == (later,)
 
 
 def test_a_new_rule_lately_and_risks_and_nodes() -> None:
@@ -73,9 +80,42 @@ def test_a_new_rule_lately_and_risks_and_nodes() -> None:
     assert found.reasons == (
         "the last new rule came 12 hours ago",
         "1 node of 2",
-        "1 risky rule waits for review",
+        "1 rule waits for review",
     )
     assert found.rules == 5  # capabilities are no species
+
+
+def test_what_is_no_evidence_counts_for_nothing() -> None:
+    made = window(3, once=1)
+    before = converge(learn(made.all), made.all, now=START + 3 * DAY)
+    for run in range(4, 41):
+        made.file(f"/etc/denied{run}", verdict=Verdict.DENIED, runs=(run,), first=START, nodes=(f"other-{run}",))
+    found = converge(learn(made.all), made.all, now=START + 3 * DAY)
+    assert (found.runs, found.nodes, found.new_rules) == (before.runs, before.nodes, before.new_rules) == (3, 1, 1 / 3)
+
+
+def test_a_node_s_two_names_are_one_node() -> None:
+    assert machines(["web-1", "web-1.example.org", "web-2.example.org", "web-10"]) == {
+        "web-1",
+        "web-2.example.org",
+        "web-10",
+    }
+    assert machines(["web-1.example.org", "web-1.example.com"]) == {"web-1.example.org", "web-1.example.com"}
+    made = window(24)
+    made.file("/etc/again", runs=range(1, 25), first=START, nodes=("node", "node.example.org"))
+    found = converge(learn(made.all), made.all, now=START + 3 * DAY, gate=Gate(nodes=2))
+    assert found.reasons == ("1 node of 2",)
+
+
+def test_a_withheld_rule_waits_whatever_its_tier() -> None:
+    made = window(24)
+    for process in range(1, 25):
+        made.file(f"/proc/{1000 + process}/maps", runs=(process,), first=START)
+    synthesis = learn(made.all)
+    assert [(one.tier, one.active) for one in (*synthesis.withheld, *synthesis.review)] == [(3, False)]
+    assert converge(synthesis, made.all, now=START + 3 * DAY).reasons == ("1 rule waits for review",)
+    ids = {at for rule, found in synthesis.evidence.items() if "maps" in rule for at in found}
+    assert (len(waiting(synthesis, ids)), waiting(synthesis, set())) == (1, [])
 
 
 def test_nothing_learned() -> None:
