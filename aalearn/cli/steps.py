@@ -35,12 +35,12 @@ def stage_in_store(face: Face, name: bytes) -> str | None:
 def record(
     face: Face, name: bytes, state: str, *, revision: int, reason: str, when: int, detail: Mapping[str, Any]
 ) -> bool:
-    """Write a step down; where that fails, say how to make good for it and return False."""
+    """Write a step of this node down; where that fails, say how to make good for it and return False."""
     from aalearn.lifecycle.decided import who
 
     try:
         with face.store(readonly=False) as store:
-            text = json.dumps(detail, sort_keys=True)
+            text = json.dumps({**detail, "node": face.settings.node}, sort_keys=True)
             store.step(name, state, revision=revision, who=who(), reason=reason, when=when, detail=text)
     except StoreError as error:
         face.say(f"aalearn: note: it is done, but not written down: {error}; run `aalearn reconcile --fix` later")

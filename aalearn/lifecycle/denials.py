@@ -6,6 +6,8 @@ proposes. Nothing here says that a denial is an error: it may be an attack that 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from sys import getsizeof
 
 from aalearn.learn.options import Action, Decision, Options
 from aalearn.learn.risk import assess
@@ -18,7 +20,7 @@ from aalearn.rules import rules_of
 from aalearn.rules.base import Level
 
 REFUSALS = frozenset({Verdict.DENIED, Verdict.KILLED})
-_MOST_KNOWN = 20_000  # judgements that are kept; a program that makes up names can't fill the memory
+_OVERHEAD = 2_000  # bytes of a judgement beside its texts, about
 _UNTOLD = frozenset({Level.DOUBT})
 
 
@@ -53,10 +55,19 @@ class Judgement:
         """Whether a person refused a rule that it needs: the denial is what they wanted."""
         return any(one.refused for one in self.wanted)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it holds in memory."""
+        texts = [self.what, *self.notes, *(text for one in self.wanted for text in (one.block, one.rule, one.why))]
+        return _OVERHEAD + sum(map(getsizeof, texts))
+
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """An access that was denied, so many times since `first` (ms). `label` is the profile, child or hat as logged."""
+    """An access that was denied, so many times since `first` (ms). `label` is the profile, child or hat as logged.
+
+    `at_least`: it began earlier, so that only its last time is certain, and `sample` is of then.
+    """
 
     profile: bytes
     label: bytes
@@ -70,17 +81,30 @@ class Denial:
     nodes: tuple[str, ...]
     sample: bytes
     trusted: bool
+    at_least: bool = False
 
     @property
     def key(self) -> tuple[bytes, str]:
         """What it is, whoever did it and however often."""
         return self.label, self.judgement.what
 
+    @property
+    def mark(self) -> bytes:
+        """The same, short, for what is kept long: a name may have 4 KB."""
+        what = self.judgement.what.encode("utf-8", "surrogatepass")
+        return blake2b(b"%d %b%b" % (len(self.label), self.label, what), digest_size=12).digest()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it holds in memory."""
+        return self.judgement.size + size_of(self.event) + len(self.sample) + sum(map(len, self.programs))
+
     def line(self) -> str:
         """Return the denial as one safe line: what, by whom, how often, and the rule with its risk."""
         judged = self.judgement
         by = f" by {', '.join(map(shown, self.programs[:3]))}" if self.programs else ""
-        times = f", {self.count:,} times" if self.count > 1 else ""
+        most = "at least " if self.at_least else ""
+        times = f", {most}{self.count:,} times" if self.count > 1 else f", {most}once" if most else ""
         if judged.wanted:
             rules = " and ".join(_rule(one) for one in judged.wanted)
             return f"{shown(self.label)} denied {judged.what}{by}{times}; would be allowed by {rules}"
@@ -93,15 +117,45 @@ def _rule(one: Wanted) -> str:
     return f"{one.rule}{risk}{f' [{one.refused}]' if one.refused else ''}"
 
 
-class Weigher:
-    """Judges the denials of one profile by the decisions that hold; the same access is judged once."""
+class Memory:
+    """Judgements that were made, in about so many bytes: a program that makes up names can't fill the memory.
 
-    def __init__(self, profile: bytes, options: Options, decisions: tuple[Decision, ...] = ()) -> None:
+    One serves many weighers.
+    """
+
+    def __init__(self, room: int = 2 << 20) -> None:
+        self._room = self._left = room
+        self._known: dict[tuple[object, Event, bool | None], Judgement] = {}
+
+    def get(self, weigher: object, event: Event, owner: bool | None) -> Judgement | None:
+        """Return what a weigher judged of an event, None where that is not known any more."""
+        return self._known.get((weigher, event, owner))
+
+    def keep(self, weigher: object, event: Event, owner: bool | None, judgement: Judgement) -> None:
+        """Remember it. Where that is too much all the rest is forgotten: it can be judged again."""
+        size = judgement.size + size_of(event)
+        if size > self._left:
+            self._known.clear()
+            self._left = self._room
+        if size <= self._left:
+            self._left -= size
+            self._known[weigher, event, owner] = judgement
+
+
+class Weigher:
+    """Judges the denials of one profile by the decisions that hold; the same access is judged once, while `memory`
+    holds it.
+    """
+
+    def __init__(
+        self, profile: bytes, options: Options, decisions: tuple[Decision, ...] = (), memory: Memory | None = None
+    ) -> None:
         self.profile = profile
         self.decisions = decisions
         self._options = replace(options, include_denied=True, decisions=decisions)
         self._denied = {one.rule: one for one in decisions if one.action is Action.DENY}
-        self._known: dict[tuple[Event, bool | None], Judgement] = {}
+        self._memory = memory or Memory()
+        self._self = object()  # names this weigher in a memory, without being kept alive by it
 
     def denial(self, access: Access) -> Denial:
         """Return a DENIED access with the judgement on it."""
@@ -123,12 +177,10 @@ class Weigher:
     def judge(self, access: Access) -> Judgement:
         """Return the judgement on what was denied, however often and to whom."""
         event = replace(access.event, verdict=Verdict.DENIED)
-        key = (event, access.owner)
-        known = self._known.get(key)
+        known = self._memory.get(self._self, event, access.owner)
         if known is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            known = self._known[key] = self._judge(replace(access, event=event))
+            known = self._judge(replace(access, event=event))
+            self._memory.keep(self._self, event, access.owner, known)
         return known
 
     def _judge(self, access: Access) -> Judgement:
@@ -146,6 +198,7 @@ class Weigher:
                 refused=self._refused(one.draft.rule.text()),
             )
             for one in learned.judged
+            if one.draft.items  # else the profile has it anyway, as every container's
         )
         notes = () if wanted else tuple(note.text for note in learned.notes if note.level not in _UNTOLD)
         return Judgement(what, wanted, notes)
@@ -174,18 +227,28 @@ def denials(weigher: Weigher, accesses: Iterable[Access], since: int = 0) -> tup
     for one in accesses:
         if one.event.verdict in REFUSALS and one.last >= since:
             denial = weigher.denial(one)
-            found.append(denial if one.first >= since else replace(denial, first=since, count=1))
+            found.append(denial if one.first >= since else replace(denial, first=since, count=1, at_least=True))
     return tuple(sorted(found, key=by_time))
+
+
+def size_of(event: Event) -> int:
+    """Return about how many bytes an event holds in memory."""
+    return sum(getsizeof(value) for _, value in event.fields)
+
+
+def same_node(one: str, other: str) -> bool:
+    """Return whether two names may be one node's: it may be known by its short and by its full name."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def of_node(access: Access, node: str) -> Access | None:
     """Return what of an access was seen on this node, None for nothing; `node` "" takes all.
 
-    Where others did it too, once is what is certain. A node may be known by its short and by its full name.
+    Where others did it too, once is what is certain.
     """
     if not node:
         return access
-    own = [one for one in access.nodes if one == node or one.startswith(f"{node}.") or node.startswith(f"{one}.")]
+    own = [one for one in access.nodes if same_node(one, node)]
     if not own:
         return None
     return access if len(own) == len(access.nodes) else replace(access, first=access.last, count=1, nodes=tuple(own))

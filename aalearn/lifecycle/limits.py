@@ -146,6 +146,15 @@ class Rate:
         self._parts = {place: held for place, held in self._parts.items() if place > oldest}
         return most
 
+    def clock(self, now: int) -> None:
+        """Follow a clock that was set back to `now` (ms): what was counted last by the old time was just now."""
+        at = now // self._grain
+        if self._newest > at:
+            late = sum(held for place, held in self._parts.items() if place > at)
+            self._parts = {place: held for place, held in self._parts.items() if place <= at}
+            self._parts[at] = self._parts.get(at, 0.0) + late
+            self._newest = at
+
     @property
     def _grain(self) -> int:
         return min(_FINEST_MS, max(1, int(self.seconds * 1000)))
@@ -169,41 +178,56 @@ class Rate:
 
 
 class Guard:
-    """The limits of one promotion. It trips once for each cause."""
+    """The limits of one promotion. It trips once for each cause, until it begins anew."""
 
     def __init__(self, promoted: Promoted, limits: Limits) -> None:
         self.promoted = promoted
         self.tripped: dict[Cause, Trip] = {}
         self.last_denial = 0  # ms; of those that count
+        self.since = promoted.since  # ms, by the clock as it is set now
         self._limits = limits
         self._rate = Rate(limits.seconds)
 
     def see(self, denial: Denial) -> Trip | None:
         """Count a denial; return the limit that it passes, if it is the first to do so."""
-        if not counts(denial) or denial.last < self.promoted.since:
+        if not counts(denial) or denial.last < self.since:
             return None
         if denial.judgement.tier == 1:
             return self._trip(Cause.TIER, f"a denial of tier 1: {denial.line()}", denial.last)
         self.last_denial = max(self.last_denial, denial.last)
-        first = max(denial.first, self.promoted.since)
+        first = max(denial.first, self.since)
         held = self._rate.see(first, denial.last, denial.count)
         if round(held) < max(1, self._limits.denials):
             return None
         window = f"{round(held):,} denials within {self._limits.seconds:g} s (the limit is {self._limits.denials:,})"
         return self._trip(Cause.RATE, f"{window}, the last: {denial.line()}", denial.last)
 
+    def clock(self, now: int) -> None:
+        """Follow the clock where it was set back to `now` (ms): nothing waits until the old time is reached again."""
+        self.since = min(self.since, now)
+        self.last_denial = min(self.last_denial, now)
+        self._rate.clock(now)
+
+    def begin_anew(self) -> None:
+        """Forget which limits passed, and what was counted: what led to it is being asked about."""
+        self.tripped = {}
+        self._rate = Rate(self._limits.seconds)
+
     def unit_failed(self, unit: str, how: str, now: int) -> Trip | None:
         """Note that the unit failed by now (ms); it passes the limit if a denial that counts came shortly before."""
-        after = now - self.last_denial
-        if not self.last_denial or after > self._limits.unit_seconds * 1000:
+        if not self.recent(now):
             return None
+        after = now - self.last_denial
         why = f"the unit {shown(unit)} failed ({shown(how)}) within {max(0, after) / 1000:.0f} s after a denial"
         return self._trip(Cause.UNIT, why, now)
 
     def watches_unit(self, now: int) -> bool:
         """Return whether a failure of the unit would pass the limit now (ms)."""
-        recent = self.last_denial and now - self.last_denial <= self._limits.unit_seconds * 1000
-        return bool(recent) and Cause.UNIT not in self.tripped
+        return self.recent(now) and Cause.UNIT not in self.tripped
+
+    def recent(self, now: int) -> bool:
+        """Return whether a denial that counts came so shortly before now (ms) that a failure may be due to it."""
+        return bool(self.last_denial) and now - self.last_denial <= self._limits.unit_seconds * 1000
 
     def _trip(self, cause: Cause, why: str, when: int) -> Trip | None:
         if cause in self.tripped:
@@ -217,10 +241,10 @@ def counts(denial: Denial) -> bool:
     return denial.trusted and not denial.judgement.meant
 
 
-def _began(step: Past) -> int:
-    """Return when the load began, which the step was written down after."""
+def _told(step: Past) -> int | None:
+    """Return when the probation began, as who wrote the step says: with the load, which was before."""
     told = step.detail.get("since")
-    return told if isinstance(told, int) and 0 < told <= step.when else step.when
+    return told if isinstance(told, int) and 0 < told <= step.when else None
 
 
 def promoted_of(profile: bytes, steps: Sequence[Past]) -> Promoted | None:
@@ -233,9 +257,11 @@ def promoted_of(profile: bytes, steps: Sequence[Past]) -> Promoted | None:
     since, standing = 0, ""
     for step in steps:
         if step.stage in _ENFORCING:
-            if not (enforced and enforced[-1] == step.revision and standing == step.stage):
-                # Else it is told again (a restart was waited for): the probation goes on. It began with the load.
-                since = _began(step)
+            told = _told(step)
+            if told is not None:
+                since = told
+            elif not (enforced and enforced[-1] == step.revision and standing == step.stage):
+                since = step.when  # else it is told again (a restart was waited for): the probation goes on
             enforced = [*(one for one in enforced if one != step.revision), step.revision]
         elif step.stage == "reverted":
             enforced = enforced[:-1]

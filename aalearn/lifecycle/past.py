@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aalearn.grammar.profiles import read_profiles
+from aalearn.lifecycle.denials import same_node
 from aalearn.lifecycle.limits import Past, Promoted, promoted_of
 from aalearn.model.errors import BadInput, NotExpressible, UsageError
 from aalearn.model.text import plain_name, shown
@@ -26,9 +27,15 @@ def pasts(steps: Iterable[Step]) -> tuple[Past, ...]:
     return tuple(Past(step.state, step.revision, step.when, detail_of(step.detail)) for step in steps)
 
 
-def promoted(store: Store, name: bytes) -> Promoted | None:
-    """Return what of a profile is enforced now, as far as we know; None for nothing."""
-    return promoted_of(name, pasts(store.steps(name)))
+def here(steps: Iterable[Step], node: str) -> tuple[Step, ...]:
+    """Return the steps that were taken on a node ("": on any), with those that don't tell where they were taken."""
+    taken = [(step, detail_of(step.detail).get("node")) for step in steps]
+    return tuple(one for one, on in taken if not node or not isinstance(on, str) or not on or same_node(on, node))
+
+
+def promoted(store: Store, name: bytes, node: str = "") -> Promoted | None:
+    """Return what of a profile is enforced now on a node, as far as we know; None for nothing."""
+    return promoted_of(name, pasts(here(store.steps(name), node)))
 
 
 def whole_text(name: bytes, text: str) -> tuple[str, bool]:

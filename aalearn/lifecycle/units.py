@@ -14,17 +14,20 @@ from typing import Final
 from aalearn.model.text import shown
 
 _PROPERTIES: Final = (
-    "ActiveState", "SubState", "Result", "NRestarts", "ExecMainStatus", "StateChangeTimestampMonotonic",
+    "ActiveState", "SubState", "Result", "NRestarts", "ExecMainStatus", "StateChangeTimestampMonotonic", "Restart",
 )  # fmt: skip
 _TIMEOUT: Final = 10.0  # seconds
 _SLACK: Final = 2_000_000  # µs: a record's time and a unit's are not taken at the same moment
+_ALSO_AFTER_SUCCESS: Final = frozenset({"always", "on-success"})
 _UNIT: Final = re.compile(r"(?:^|/)([A-Za-z0-9:_.\\@-]+\.service)(?=/|$)")
 _PID: Final = re.compile(rb" pid=([0-9]{1,10})(?= |$)")
 
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """What systemd says of a unit. `changed` is in µs of CLOCK_MONOTONIC, 0 for never."""
+    """What systemd says of a unit. `changed` is in µs of CLOCK_MONOTONIC, 0 for never; `restart` when it is restarted
+    by itself.
+    """
 
     active: str
     sub: str
@@ -32,22 +35,26 @@ class UnitState:
     restarts: int
     status: str
     changed: int
+    restart: str = ""
 
 
-def failure(before: UnitState | None, now: UnitState, denied: int) -> str:
+def failure(before: UnitState | None, now: UnitState, denied: int, *, restless: bool = False) -> str:
     """Return how a unit failed after a denial (µs of CLOCK_MONOTONIC), "" where it did not.
 
-    `before` is its state when it was first looked at, None where that was not possible. An ordinary stop or start is no
-    failure.
+    `before` is its state when no denial was recent, None where it was not asked then; `restless`: it was restarted
+    without any denial too. An ordinary stop, start or end is no failure. Once a unit runs again nothing tells how it
+    ended: where it is restarted after a good end too, one restart means nothing.
     """
+    if now.changed < denied - _SLACK:
+        return ""
     result = shown(f"{now.result or 'unknown'}, exit status {now.status or '?'}")
-    if now.active == "failed" and now.changed >= denied - _SLACK:
+    if now.active == "failed":
         return f"failed: {result}"
     if now.sub.startswith("auto-restart"):
-        return f"waits for its restart: {result}"
-    if before is not None and now.restarts > before.restarts:
-        return f"was restarted by systemd {now.restarts - before.restarts} times"
-    return ""
+        return "" if now.result == "success" else f"waits for its restart: {result}"
+    more = now.restarts - before.restarts if before is not None else 0
+    least = 2 if now.restart in _ALSO_AFTER_SUCCESS else 1
+    return f"was restarted by systemd {more} times" if more >= least and not restless else ""
 
 
 def read(text: str) -> UnitState:
@@ -65,6 +72,7 @@ def read(text: str) -> UnitState:
         restarts=number("NRestarts"),
         status=values.get("ExecMainStatus", ""),
         changed=number("StateChangeTimestampMonotonic"),
+        restart=values.get("Restart", ""),
     )
 
 

@@ -7,24 +7,26 @@ journal and a metric, and one that fails is told and tried again.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from time import monotonic, time_ns
-from typing import Final, Protocol
+from typing import Final
 
 from aalearn.learn.options import Options
+from aalearn.lifecycle import pending as taking
 from aalearn.lifecycle import units
-from aalearn.lifecycle.decided import decisions
-from aalearn.lifecycle.denials import REFUSALS, Denial, Weigher, denials, of_node, summed
+from aalearn.lifecycle.denials import REFUSALS, Denial, Memory, Weigher, denials, of_node, same_node, summed
 from aalearn.lifecycle.figures import Figures
-from aalearn.lifecycle.limits import Back, Guard, Limits, Promoted, Trip, Way, counts, promoted_of, way_back
-from aalearn.lifecycle.node.wire import Answer
-from aalearn.lifecycle.past import pasts
+from aalearn.lifecycle.limits import Back, Cause, Guard, Limits, Promoted, Trip, Way, counts, promoted_of, way_back
+from aalearn.lifecycle.past import here, pasts
+from aalearn.lifecycle.pending import Basis, Pending, Reverter
 from aalearn.lifecycle.permits import Permits
 from aalearn.lifecycle.stages import Stage
+from aalearn.lifecycle.unitwatch import UnitWatch
+from aalearn.lifecycle.weighing import access_of, decided, in_container
 from aalearn.model.errors import AalearnError
-from aalearn.model.event import Access, Event
+from aalearn.model.event import Access
 from aalearn.model.text import shown
 from aalearn.store import Store
 from aalearn.store.batch import Batch, Tally
@@ -33,37 +35,11 @@ from aalearn.store.codec import group
 WHO: Final = "aalearn"  # who takes back by itself, in the store's steps
 _LOG: Final = logging.getLogger("aalearn.watch")
 _REFRESH_MS: Final = 2_000
-_POLL_MS: Final = 2_000
 _FIRST_WAIT_MS: Final = 1_000
 _LONGEST_WAIT_MS: Final = 60_000
 _LINES: Final = 20  # told at once, a profile; the rest is counted
+_LONGEST: Final = 2_000  # characters of such a line: a name may have 4 KB, and each byte of it be spelled \\xNN
 _KINDS: Final = 5_000  # denials that are told apart, a profile
-_BASIS: Final = 200  # denials that are kept to ask whether another revision would permit them
-
-
-class Reverter(Protocol):
-    """What may be asked of the privileged side. Both return what was done, and raise AalearnError where nothing was."""
-
-    def revert(self, profile: bytes, sha256: str) -> Answer:
-        """Enforce again the text with this digest, which was applied here before; with "" what stood before."""
-
-    def complain(self, profile: bytes) -> Answer:
-        """Put the profile's own applied text into complain mode; where it was enforced without aalearn, that again."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A profile that shall be taken back: why, where to, what runs for it, and when it is tried (again)."""
-
-    trip: Trip
-    way: Way
-    text: str  # of the revision to go back to, "" for complain mode
-    sha256: str
-    basis: tuple[Denial, ...]
-    tries: int = 0
-    at: int = 0
-    running: "Future[Way] | None" = None
-    done: Way | None = None
 
 
 @dataclass(slots=True)
@@ -74,13 +50,13 @@ class _Watched:
     number: int  # of the last step that was read
     guard: Guard
     weigher: Weigher
-    told: dict[tuple[bytes, str], int] = field(default_factory=dict)
-    basis: dict[tuple[bytes, str], Denial] = field(default_factory=dict)
-    unit: str = ""
-    before: units.UnitState | None = None
-    polled: int = 0
-    polling: "Future[units.UnitState | None] | None" = None
-    pending: _Pending | None = None
+    options: Options
+    unit: UnitWatch
+    told: dict[bytes, int] = field(default_factory=dict)  # how often, by the denial's mark
+    basis: Basis = field(default_factory=Basis)
+    pending: Pending | None = None
+    later: dict[Cause, Trip] = field(default_factory=dict)  # limits that passed while something was pending
+    vain: int = 0  # how often another revision was asked, and was no help
 
 
 class Watch:
@@ -108,6 +84,7 @@ class Watch:
         self._unit_state = unit_state
         self._unit_of = unit_of
         self._worker = worker or ThreadPoolExecutor(1, "aalearn-revert")
+        self._memory = Memory()
         self._watched: dict[bytes, _Watched] = {}
         self._refreshed = -_REFRESH_MS
         self._clock = clock
@@ -124,27 +101,36 @@ class Watch:
             return
         self._now = self._clock()
         fresh = self._refresh(store)
-        found: dict[bytes, list[Access]] = {}
+        self._follow_clock()
+        found: dict[bytes, tuple[_Watched, list[Access]]] = {}
         for (label, need, owner), tally in rows:
-            name = group(label)
+            watched = self._watched.get(group(label))
             # What is new here was just read from the store, with this batch in it.
-            if name in self._watched and name not in fresh:
-                one = of_node(_access(label, need, owner, tally), self._node)
-                if one is None:
-                    continue
-                found.setdefault(name, []).append(one)
-                self._place(self._watched[name], tally)
-        for name in sorted(found):
-            self._heed(self._watched[name], found[name], store)
+            if watched is None or (watched.promoted.profile in fresh and tally.last >= watched.promoted.since):
+                continue
+            one = of_node(access_of(label, need, owner, tally), self._node)
+            if one is not None:
+                found.setdefault(watched.promoted.profile, (watched, []))[1].append(one)
+                self._place(watched, tally)
+        for _, (watched, accesses) in sorted(found.items()):
+            self._heed(watched, accesses, store)
 
     def tick(self, now_ms: int, store: Store) -> None:
         """Learn of new promotions, ask for units, try again what failed."""
         self._now = now_ms
         if now_ms - self._refreshed >= _REFRESH_MS or now_ms < self._refreshed:
             self._refresh(store)
+        self._follow_clock()
         for watched in list(self._watched.values()):
             self._look_at_unit(watched, store)
             self._go_on(watched, store)
+
+    def _follow_clock(self) -> None:
+        """Where the clock was set back, wait for nothing until the old time is reached again."""
+        for watched in self._watched.values():
+            watched.guard.clock(self._now)
+            if watched.pending is not None:
+                watched.pending.at = min(watched.pending.at, self._now + _LONGEST_WAIT_MS)
 
     # ── who is watched ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -160,69 +146,87 @@ class Watch:
             known = self._watched.get(name)
             if known is not None and known.number == last.number:
                 continue
-            steps = store.steps(name)
-            promoted = promoted_of(name, pasts(steps))
+            promoted = promoted_of(name, pasts(here(store.steps(name), self._node)))
             if promoted is None:
                 self._watched.pop(name, None)
             elif known is None or known.promoted != promoted:
-                self._begin(promoted, steps[-1].number, store)
+                self._begin(promoted, last.number, store)
                 fresh.add(name)
             else:
-                known.number = steps[-1].number
+                known.number = last.number
         self.figures.watched = {name: one.promoted.revision for name, one in self._watched.items()}
         self.figures.pending = {name for name, one in self._watched.items() if one.pending is not None}
         return frozenset(fresh)
 
     def _begin(self, promoted: Promoted, number: int, store: Store) -> None:
         """Begin to watch a promotion: what was denied since then counts, also where nobody was there to see it."""
-        weigher = Weigher(promoted.profile, self._options, decisions(store.decisions(promoted.profile))[0])
-        unit = promoted.unit if units.is_service(promoted.unit) else ""
-        watched = _Watched(promoted, number, Guard(promoted, self._limits), weigher, unit=unit)
-        self._watched[promoted.profile] = watched
-        _LOG.info("watching %s: revision %d is enforced", shown(promoted.profile), promoted.revision)
-        accesses = store.accesses(promoted.profile, verdicts=REFUSALS)
-        here = (own for one in accesses if (own := of_node(one, self._node)) is not None)
-        found = denials(weigher, here, promoted.since)
+        name = promoted.profile
+        options = replace(self._options, container=in_container(store, name))
+        weigher = Weigher(name, options, decided(store, name), self._memory)
+        unit = UnitWatch(promoted.unit if units.is_service(promoted.unit) else "")
+        watched = _Watched(promoted, number, Guard(promoted, self._limits), weigher, options, unit)
+        self._watched[name] = watched
+        _LOG.info("watching %s: revision %d is enforced", shown(name), promoted.revision)
+        latest = store.latest(name, REFUSALS, promoted.since, on=self._is_here)
+        seen = (own for one in latest.accesses if (own := of_node(one, self._node)) is not None)
+        found = denials(weigher, seen, promoted.since)
         if found:
-            kinds, events = len(found), summed(found)
+            kinds, events = len(found) + latest.more, summed(found) + latest.more_events
             _LOG.warning(
                 "%s: %d denials (%d kinds) since revision %d was promoted; `aalearn watch %s` shows them",
-                shown(promoted.profile), events, kinds, promoted.revision, shown(promoted.profile),
+                shown(name), events, kinds, promoted.revision, shown(name),
             )  # fmt: skip
-        for at, denial in enumerate(found):
-            watched.told[denial.key] = denial.count
-            if not watched.unit and at < _LINES:
-                watched.unit = self._unit_of(units.pid_of(denial.sample))
+            self.figures.denied[name, 0] += latest.more_events  # nobody looked at what they are
+        self._place_by(watched, found)
+        for denial in found:
+            watched.told[denial.mark] = denial.count
             self._count(watched, denial, store)
+
+    def _is_here(self, node: str) -> bool:
+        return not self._node or same_node(node, self._node)
+
+    def _place_by(self, watched: _Watched, found: Iterable[Denial]) -> None:
+        """Find out the unit by what was denied last: an older process may be gone, and its number another's."""
+        if watched.unit.name or watched.promoted.final or self._over(watched):
+            return
+        fresh = [one for one in found if not one.at_least and all(map(self._is_here, one.nodes))]
+        pids = [units.pid_of(one.sample) for one in sorted(fresh, key=lambda one: -one.first)[:_LINES]]
+        watched.unit.name = next((unit for pid in pids if pid and (unit := self._unit_of(pid))), "")
 
     # ── what was denied ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _place(self, watched: _Watched, tally: Tally) -> None:
         """Find out the unit, while the process that was denied may still be there."""
-        if watched.unit or watched.promoted.final:
+        if watched.unit.name or watched.promoted.final:
             return
-        pids = [units.pid_of(tally.sample), *sorted(run.pid for run in tally.runs)]
-        watched.unit = next((unit for pid in pids[:8] if pid and (unit := self._unit_of(pid))), "")
+        own = sorted(run.pid for run in tally.runs if self._is_here(run.node))
+        if all(map(self._is_here, tally.nodes)):  # else the sample may be another's
+            own.insert(0, units.pid_of(tally.sample))
+        watched.unit.name = next((unit for pid in own[:8] if pid and (unit := self._unit_of(pid))), "")
 
     def _heed(self, watched: _Watched, accesses: Iterable[Access], store: Store) -> None:
         """Tell and count the denials of a batch."""
         name = watched.promoted.profile
-        known = decisions(store.decisions(name))[0]
+        known = decided(store, name)
         if known != watched.weigher.decisions:
-            watched.weigher = Weigher(name, self._options, known)
+            watched.weigher = Weigher(name, watched.options, known, self._memory)
         lines, untold = 0, 0
-        for denial in denials(watched.weigher, accesses, watched.promoted.since):
-            before = watched.told.get(denial.key, 0)
+        for denial in denials(watched.weigher, accesses, watched.guard.since):
+            mark = denial.mark
+            before = watched.told.get(mark, 0)
             if len(watched.told) < _KINDS or before:
-                watched.told[denial.key] = before + denial.count
+                watched.told[mark] = before + denial.count
             news = not before or len(str(before)) < len(str(before + denial.count))
             if news and lines < _LINES and len(watched.told) < _KINDS:
                 total = replace(denial, count=before + denial.count)
-                _LOG.warning("%s", total.line())
+                line = total.line()
+                _LOG.warning("%s", line if len(line) <= _LONGEST else f"{line[:_LONGEST]}… (cut)")
                 lines += 1
             elif news:
                 untold += 1
-            self._count(watched, denial, store)
+            # A time after now is of a clock that was set back since, or of another node's.
+            first, last = min(denial.first, self._now), min(denial.last, self._now)
+            self._count(watched, replace(denial, first=first, last=last), store)
         if untold:
             _LOG.warning(
                 "%s: %d more kinds of denials; `aalearn watch %s` shows them", shown(name), untold, shown(name)
@@ -234,8 +238,8 @@ class Watch:
         self.figures.denied[name, denial.judgement.tier] += denial.count
         if denial.judgement.meant:
             self.figures.meant[name] += denial.count
-        elif counts(denial) and len(watched.basis) < _BASIS:
-            watched.basis[denial.key] = denial
+        if not counts(denial) or not watched.basis.add(denial):
+            return
         trip = watched.guard.see(denial)
         if trip is not None:
             self._passed(watched, trip, store)
@@ -243,10 +247,17 @@ class Watch:
     # ── taking back ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _passed(self, watched: _Watched, trip: Trip, store: Store) -> None:
-        """A limit passed: say so, and begin to take the profile back where that is the way."""
-        name = watched.promoted.profile
-        self.figures.tripped[name, str(trip.cause)] += 1
+        """A limit passed: count it, and act."""
+        self.figures.tripped[watched.promoted.profile, str(trip.cause)] += 1
+        self._act(watched, trip, store)
+
+    def _act(self, watched: _Watched, trip: Trip, store: Store) -> None:
+        """Say that a limit passed, and begin to take the profile back where that is the way."""
         if watched.pending is not None:
+            watched.later[trip.cause] = trip
+            return
+        name = watched.promoted.profile
+        if self._watched.get(name) is not watched:  # it was taken back just now
             return
         way = way_back(trip, watched.promoted, self._limits, self._now)
         if way.back is Back.NOWHERE:
@@ -259,8 +270,11 @@ class Watch:
                 _stays(name, trip, replace(way, why=f"revision {way.revision} is not in the store"))
                 return
             text, digest = kept.text, kept.sha256
-        _LOG.error("%s: a limit passed: %s; it goes back to %s", shown(name), trip.why, _where(way))
-        watched.pending = _Pending(trip, way, text, digest, tuple(watched.basis.values()))
+        _LOG.error("%s: a limit passed: %s; it goes back to %s", shown(name), trip.why, taking.where(way))
+        asks = way.back is Back.PREVIOUS and self._permits is not None
+        # Who makes up denials that no revision permits must not keep us compiling.
+        wait = _wait(watched.vain) if asks and watched.vain else 0
+        watched.pending = Pending(trip, way, text, digest, asks, self._now + wait)
         self.figures.pending.add(name)
         self._go_on(watched, store)
 
@@ -273,10 +287,14 @@ class Watch:
             if self._now < pending.at:
                 return
             pending.tries += 1
-            if pending.tries > 1 and self._over(watched):  # root does nothing any more
+            if (pending.tries > 1 or watched.vain) and self._over(watched):  # root does nothing any more
                 pending.done = replace(pending.way, back=Back.NOWHERE, why="its probation is over")
                 self._record(watched, pending, store)
                 return
+            pending.basis = watched.basis.held()
+            if pending.asks:  # what is denied from now on is looked at for itself, should this be in vain
+                watched.guard.begin_anew()
+                watched.later = {}
             pending.running = self._worker.submit(self._take_back, watched.promoted, pending)
         if pending.running is not None:
             if not pending.running.done():
@@ -285,7 +303,7 @@ class Watch:
                 pending.done = pending.running.result()
             except AalearnError as error:
                 self.figures.failed[name] += 1
-                wait = min(_FIRST_WAIT_MS << min(pending.tries - 1, 10), _LONGEST_WAIT_MS)
+                wait = _wait(pending.tries)
                 pending.at = self._now + wait
                 _LOG.error(
                     "%s is NOT taken back (try %d): %s; trying again in %d s, or: aalearn rollback %s",
@@ -296,10 +314,10 @@ class Watch:
                 pending.running = None
         self._record(watched, pending, store)
 
-    def _take_back(self, promoted: Promoted, pending: _Pending) -> Way:
+    def _take_back(self, promoted: Promoted, pending: Pending) -> Way:
         """Ask for it (in the worker's thread); return what was done. Raises AalearnError."""
         way = pending.way
-        if way.back is Back.PREVIOUS and self._permits is not None:
+        if pending.asks and self._permits is not None:
             helps = self._permits(promoted.profile, pending.text, pending.basis)
             way = way_back(pending.trip, promoted, self._limits, pending.trip.when, helps)
         if way.back is Back.PREVIOUS:
@@ -311,9 +329,9 @@ class Watch:
         return way
 
     def _over(self, watched: _Watched) -> bool:
-        return self._now > watched.promoted.since + self._limits.probation * 1000
+        return self._now > watched.guard.since + self._limits.probation * 1000
 
-    def _record(self, watched: _Watched, pending: _Pending, store: Store) -> None:
+    def _record(self, watched: _Watched, pending: Pending, store: Store) -> None:
         """Write down what was done. Where the store can't be written it is tried again with the next tick."""
         promoted, way = watched.promoted, pending.done
         assert way is not None
@@ -322,9 +340,10 @@ class Watch:
             watched.pending = None
             self.figures.pending.discard(name)
             _stays(name, pending.trip, way)
+            self._look_again(watched, pending, store)
             return
-        last = store.stages().get(name)
-        if last is None or last.number == watched.number:  # else a person took a step meanwhile: theirs stands
+        taken = here(store.steps(name), self._node)
+        if not taken or taken[-1].number <= watched.number:  # else a person took a step meanwhile: theirs stands
             store.step(
                 name,
                 Stage.REVERTED,
@@ -332,71 +351,43 @@ class Watch:
                 who=WHO,
                 reason=pending.trip.why,
                 when=self._now,
-                detail=json.dumps(_detail(promoted, pending, way), sort_keys=True),
+                detail=json.dumps(taking.detail(promoted, pending, way, self._node), sort_keys=True),
             )
         watched.pending = None
         self.figures.pending.discard(name)
         self.figures.reverted[name, str(way.back)] += 1
-        _LOG.error("%s was taken back to %s: %s", shown(name), _where(way), pending.trip.why)
+        _LOG.error("%s was taken back to %s: %s", shown(name), taking.where(way), pending.trip.why)
         self._refresh(store)
+
+    def _look_again(self, watched: _Watched, pending: Pending, store: Store) -> None:
+        """It stays where it is: what was asked about counts no more, and the limits that passed meanwhile are due."""
+        if pending.asks:
+            watched.vain += 1
+            watched.basis.no_help(pending.basis)
+        later, watched.later = watched.later, {}
+        for trip in later.values():
+            self._act(watched, trip, store)
 
     # ── units ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _look_at_unit(self, watched: _Watched, store: Store) -> None:
-        """Ask now and then, while a failure would matter, whether the unit failed."""
-        if watched.polling is not None and watched.polling.done():
-            found, watched.polling = watched.polling.result(), None
-            if found is not None:
-                denied = int((monotonic() * 1000 - (self._now - watched.guard.last_denial)) * 1000)
-                how = units.failure(watched.before, found, denied) if watched.guard.last_denial else ""
-                watched.before = watched.before or found
-                if how and (trip := watched.guard.unit_failed(watched.unit, how, self._now)):
-                    self._passed(watched, trip, store)
-        if not watched.unit or self._over(watched) or watched.promoted.final or watched.polling is not None:
-            return
-        wanted = watched.before is None or watched.guard.watches_unit(self._now)
-        if wanted and self._now - watched.polled >= _POLL_MS:
-            watched.polled = self._now
-            watched.polling = self._worker.submit(self._unit_state, watched.unit)
+        """Ask now and then during the probation how the unit is: whether it fails, and how it was before a denial."""
+        unit, guard = watched.unit, watched.guard
+        recent = guard.recent(self._now)
+        found = unit.answer()
+        if found is not None:
+            denied = int((monotonic() * 1000 - (self._now - guard.last_denial)) * 1000) if recent else None
+            how = unit.failed(found, denied)
+            if how and (trip := guard.unit_failed(unit.name, how, self._now)):
+                self._passed(watched, trip, store)
+        if not self._over(watched) and not watched.promoted.final and Cause.UNIT not in guard.tripped:
+            unit.ask(self._now, self._worker, self._unit_state, soon=recent)
+
+
+def _wait(tries: int) -> int:
+    """Return how long (ms) to wait after so many tries that were in vain."""
+    return min(_FIRST_WAIT_MS << min(tries - 1, 10), _LONGEST_WAIT_MS)
 
 
 def _stays(name: bytes, trip: Trip, way: Way) -> None:
     _LOG.error("%s: a limit passed: %s; it stays enforced: %s", shown(name), trip.why, way.why)
-
-
-def _where(way: Way) -> str:
-    if way.back is Back.FOUND:
-        return "what was enforced here before aalearn"
-    return f"revision {way.revision}" if way.back is Back.PREVIOUS else "complain mode"
-
-
-def _detail(promoted: Promoted, pending: _Pending, way: Way) -> Mapping[str, object]:
-    """Return what the step keeps: from where to where, why, and the rules that were lacking."""
-    lacking = [
-        {"rule": one.rule, "block": one.block, "tier": one.tier, "what": denial.judgement.what, "events": denial.count}
-        for denial in pending.basis
-        for one in denial.judgement.wanted
-    ]
-    return {
-        "from": promoted.revision,
-        "mode": "complain" if way.back is Back.COMPLAIN else "enforce",
-        "cause": str(pending.trip.cause),
-        "automatic": True,
-        "lacking": lacking[:50],
-    }
-
-
-def _access(label: bytes, need: Event, owner: bool | None, tally: Tally) -> Access:
-    """Return what a batch holds of one access as the value that judgements take."""
-    return Access(
-        id=0,
-        event=need.with_(profile=label),
-        owner=owner,
-        count=tally.count,
-        first=tally.first,
-        last=tally.last,
-        programs=tuple(sorted(tally.programs)),
-        nodes=tuple(sorted(tally.nodes)),
-        trusted=tally.trusted,
-        sample=tally.sample,
-    )

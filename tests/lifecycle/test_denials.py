@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aalearn.learn.options import Action, Decision
-from aalearn.lifecycle.denials import denials
+from aalearn.learn.options import Action, Decision, Options
+from aalearn.lifecycle.denials import Memory, Weigher, denials
 from aalearn.model.event import Event, Verdict
 from tests.lifecycle.watching import NAME, SOCKET, T0, access, denial, event, reading, weigher
 
@@ -50,9 +50,6 @@ def test_what_no_rule_allows_is_said() -> None:
 
 
 def test_a_profile_that_others_named_is_judged_too() -> None:
-    from aalearn.learn.options import Options
-    from aalearn.lifecycle.denials import Weigher
-
     found = Weigher(b"a b", Options()).denial(access(SOCKET.with_(profile=b"a b")))
     assert [(one.rule, one.tier) for one in found.judgement.wanted] == [("/run/docker.sock rw,", 1)]
 
@@ -70,6 +67,23 @@ def test_only_denials_since_then_by_time() -> None:
         ("open r /a", T0, 1),  # at least once since then
         ("open r /b", T0 + 5, 1),
     ]
+    assert [one.at_least for one in found] == [True, False]
+    assert "/a by nginx, at least once; would" in found[0].line()
+
+
+def test_judgements_are_kept_within_bounds() -> None:
+    memory = Memory(room=20_000)
+    one, other = (Weigher(NAME, Options(), memory=memory) for _ in range(2))
+    first = one.judge(access(reading("/a")))
+    assert one.judge(access(reading("/a"), T0 + 5, count=9)) is first
+    assert other.judge(access(reading("/a"))) is not first, "by other decisions, perhaps"
+    for at in range(20):
+        one.judge(access(reading(f"/{at}{'x' * 1000}")))
+    assert one.judge(access(reading("/a"))) is not first
+    assert len(memory._known) < 10
+    huge = access(reading("/" + "x" * 50_000))
+    assert one.judge(huge).wanted
+    assert len(memory._known) == 0
 
 
 @given(st.binary(max_size=60), st.binary(max_size=20), st.sampled_from(["open", "exec", "connect", "mount", "x"]))

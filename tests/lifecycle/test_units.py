@@ -8,6 +8,7 @@ import pytest
 from aalearn.lifecycle.units import UnitState, failure, is_service, of_pid, pid_of, read
 
 RUNS = UnitState("active", "running", "success", 0, "0", 5_000_000)
+WAITS = replace(RUNS, active="activating", sub="auto-restart", changed=11_000_000)
 DENIED = 10_000_000
 
 
@@ -19,9 +20,15 @@ DENIED = 10_000_000
         (RUNS, replace(RUNS, active="failed", result="exit-code", status="1", changed=11_000_000), "failed: exit-code"),
         (None, replace(RUNS, active="failed", result="signal", changed=11_000_000), "failed: signal"),
         (RUNS, replace(RUNS, active="failed", result="signal", changed=1_000_000), ""),  # it had failed long before
-        (RUNS, replace(RUNS, active="activating", sub="auto-restart", result="exit-code"), "waits for its restart"),
-        (RUNS, replace(RUNS, restarts=2), "was restarted by systemd 2 times"),
-        (None, replace(RUNS, restarts=2), ""),
+        (RUNS, replace(WAITS, result="exit-code"), "waits for its restart: exit-code"),
+        (RUNS, WAITS, ""),  # Restart=always, and it ended as it should
+        (RUNS, replace(WAITS, result="exit-code", changed=5_000_000), ""),  # it had failed long before
+        (RUNS, replace(RUNS, restarts=2, changed=11_000_000), "was restarted by systemd 2 times"),
+        (RUNS, replace(RUNS, restarts=2), ""),  # before the denial
+        (None, replace(RUNS, restarts=2, changed=11_000_000), ""),
+        # how it ended is not known any more
+        (RUNS, replace(RUNS, restarts=1, changed=11_000_000, restart="always"), ""),
+        (RUNS, replace(RUNS, restarts=2, changed=11_000_000, restart="always"), "was restarted by systemd 2 times"),
         (RUNS, replace(RUNS, active="inactive", sub="dead", changed=11_000_000), ""),  # a person stopped it
     ],
 )
@@ -34,9 +41,9 @@ def test_failures(before: UnitState | None, now: UnitState, said: str) -> None:
 def test_what_systemctl_prints() -> None:
     text = (
         "Result=exit-code\nNRestarts=3\nExecMainStatus=1\nActiveState=failed\nSubState=failed\n"
-        "StateChangeTimestampMonotonic=12345\n"
+        "StateChangeTimestampMonotonic=12345\nRestart=on-failure\n"
     )
-    assert read(text) == UnitState("failed", "failed", "exit-code", 3, "1", 12345)
+    assert read(text) == UnitState("failed", "failed", "exit-code", 3, "1", 12345, "on-failure")
     assert read("NRestarts=[not set]\n") == UnitState("", "", "", 0, "", 0)
 
 

@@ -6,75 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from aalearn.lifecycle.denials import Denial
-from aalearn.lifecycle.limits import Limits
 from aalearn.lifecycle.units import UnitState
 from aalearn.lifecycle.watch import Watch
-from aalearn.model.event import Event
 from aalearn.store import Store
+from tests.lifecycle.scene import LIMITS, Scene
 from tests.lifecycle.watching import SOCKET, T0, Now, Recorder, batch, reading
 
-LIMITS = Limits(denials=3, seconds=10, probation=100, unit_seconds=30)
+LATE = 1 << 62  # µs of CLOCK_MONOTONIC, after every denial
 
 
 @pytest.fixture
 def store() -> Iterator[Store]:
     with Store.open("sqlite://") as opened:
         yield opened
-
-
-class Scene:
-    """One service with its watch, and the clock."""
-
-    def __init__(
-        self, store: Store, failures: int = 0, *, limits: Limits = LIMITS, permits: bool | None = None
-    ) -> None:
-        self.store = store
-        self.now = T0 + 1000
-        self.applier = Recorder(failures)
-        self.unit: UnitState | None = None
-        self.asked: list[tuple[Denial, ...]] = []
-        self._limits, self._permits = limits, permits
-        self.watch = self.start()
-
-    def start(self) -> Watch:
-        """Begin anew, as after a crash: nothing but the store is known."""
-        self.watch = Watch(
-            self._limits,
-            self.applier,
-            permits=self._ask,
-            unit_state=lambda _: self.unit,
-            unit_of=lambda pid: "nginx.service" if pid == 77 else "",
-            worker=Now(),
-            clock=lambda: self.now,
-        )
-        return self.watch
-
-    def _ask(self, _: bytes, __: str, basis: tuple[Denial, ...]) -> bool | None:
-        self.asked.append(basis)
-        return self._permits
-
-    def promote(self, *revisions: int) -> None:
-        for revision in revisions:
-            while len(self.store.revisions(b"nginx")) < revision:
-                text = f"profile nginx {{ /r{len(self.store.revisions(b'nginx'))} r, }}\n"
-                self.store.save_revision(b"nginx", text, "{}", author="x", reason="", when=T0)
-            self.store.step(b"nginx", "enforced", revision=revision, who="anna", reason="", when=self.now)
-            self.now += 1
-
-    def denied(self, *events: Event, count: int = 1, trusted: bool = True) -> None:
-        """Commit denials, and let the watch see them."""
-        made = batch(*((one, self.now, count) for one in events), trusted=trusted)
-        self.store.commit(made)
-        self.watch.committed(made, self.store)
-
-    def tick(self, seconds: float = 1.0) -> None:
-        self.now += int(seconds * 1000)
-        self.watch.tick(self.now, self.store)
-
-    @property
-    def states(self) -> list[tuple[str, int, str]]:
-        return [(one.state, one.revision, one.who) for one in self.store.steps(b"nginx")]
 
 
 def test_a_denial_is_told_with_its_rule_and_counted(store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -191,7 +135,7 @@ def test_a_unit_that_fails_after_a_denial(store: Store) -> None:
     scene.tick()
     scene.tick(2)
     assert scene.applier.asked == []
-    scene.unit = UnitState("activating", "auto-restart", "exit-code", 0, "1", 1)
+    scene.unit = UnitState("activating", "auto-restart", "exit-code", 0, "1", LATE)
     scene.tick(2)
     scene.tick(1)
     assert scene.applier.asked == [("complain", "nginx")]
@@ -270,18 +214,6 @@ def test_a_person_who_is_faster_wins(store: Store) -> None:
     scene.tick(5)
     assert scene.applier.asked == []
     assert scene.states[-1] == ("reverted", 1, "anna")
-
-
-def test_a_flood_of_names_fills_neither_journal_nor_memory(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    scene = Scene(store, limits=Limits(denials=10**9, seconds=10, probation=100))
-    scene.promote(1)
-    scene.tick()
-    for _ in range(3):
-        scene.denied(*(reading(f"/tmp/{scene.now}-{at}") for at in range(2500)))
-        scene.tick(0.01)
-    told = [one for one in caplog.records if one.levelno == logging.WARNING]
-    assert len(told) == 3 * 21 - 20
-    assert scene.watch.figures.denied == {(b"nginx", 0): 7500}
 
 
 def test_what_was_enforced_before_aalearn_comes_back(store: Store, caplog: pytest.LogCaptureFixture) -> None:
