@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aalearn.cli import onnode
+from aalearn.cli import onnode, promotecase
 from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import plain
 from aalearn.model.errors import UsageError
 from aalearn.model.text import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from aalearn.lifecycle.draft import Draft
+    from aalearn.lifecycle.node.applier import Change
+    from aalearn.lifecycle.node.machine import Machine
+    from aalearn.lifecycle.node.records import Applied
+    from aalearn.store.readings import Revision
 
 EXAMPLE = "Examples: sudo aalearn draft nginx --exe /usr/sbin/nginx  |  sudo aalearn draft shop --container"
 _TOLD = 10  # tasks that are told; json has all
@@ -53,26 +59,38 @@ def command(
 
 
 def _checked(face: Face, draft: Draft) -> None:
-    """Refuse a draft that the profile's stage forbids, where there is a store to ask."""
+    """Refuse in a dry run what would be refused; what the store says only where there is one."""
+    from aalearn.lifecycle.keeping import drafts
     from aalearn.lifecycle.stages import Stage, check, stage_of
 
+    machine = onnode.machine(face)
+    entries = promotecase.entries_of(face, machine, draft.name, dry_run=True)
+    state, written = None, frozenset[str]()
     try:
         with face.store(readonly=True) as store:
             step = store.stages().get(draft.name)
+            state, written = step.state if step else None, drafts(store.revisions(draft.name))
     except UsageError:  # there is no store yet
-        return
-    check(stage_of(step.state if step else None), Stage.DRAFT, draft.name)
+        pass
+    check(stage_of(state), Stage.DRAFT, draft.name)
+    _unedited(machine, draft, entries or (), written)
+
+
+def _unedited(machine: Machine, draft: Draft, entries: Sequence[Applied], written: Collection[str]) -> None:
+    from aalearn.lifecycle.safeguards import unedited
+
+    unedited(str(machine.profiles / draft.place), draft.place, draft.before, draft.name, entries, written)
 
 
 def _carry_out(face: Face, draft: Draft, reason: str, *, load: bool) -> None:
-    """Keep the revision, write and load the profile, and record the step."""
+    """Keep the revision, write and load the profile, and record the step. Raises UsageError or PolicyError."""
     import json
     from time import time
 
     from aalearn.lifecycle.decided import who
-    from aalearn.lifecycle.keeping import keep_draft
-    from aalearn.lifecycle.node import files
-    from aalearn.lifecycle.node.applier import Change, apply
+    from aalearn.lifecycle.draft import write_only
+    from aalearn.lifecycle.keeping import drafts, keep_draft
+    from aalearn.lifecycle.node.applier import applied, apply
     from aalearn.lifecycle.stages import Stage, check, stage_of
 
     machine = onnode.machine(face)
@@ -81,27 +99,40 @@ def _carry_out(face: Face, draft: Draft, reason: str, *, load: bool) -> None:
     with face.store(readonly=False) as store:
         step = store.stages().get(draft.name)
         check(stage_of(step.state if step else None), stage, draft.name)
+        entries = applied(machine, draft.name)
+        _unedited(machine, draft, entries, drafts(store.revisions(draft.name)))
         kept = keep_draft(store, draft.name, draft.text, author=who(), reason=reason.strip(), when=now)
-        content = draft.text.encode("utf-8", "surrogateescape")
         if load:
-            change = Change(
-                profile=draft.name,
-                place=draft.place,
-                text=content,
-                policy=draft.policy,
-                stage=stage,
-                who=who(),
-                links=draft.links,
-                revision=kept.number,
-                reason=reason.strip(),
-                origin=kept.sha256,
-            )
+            change = _change(draft, kept, entries, reason.strip())
             for note in apply(machine, change).notes:
                 face.say(f"aalearn: note: {note}")
         else:
-            files.write(machine.profiles, draft.place, content)
-        detail = json.dumps({"mode": "complain", "file": draft.place, "exe": draft.exe}, sort_keys=True)
+            write_only(machine, draft)
+        told = {"mode": "complain", "file": draft.place, "exe": draft.exe, "node": face.settings.node}
+        detail = json.dumps(told, sort_keys=True)
         store.step(draft.name, stage, revision=kept.number, who=who(), reason=reason.strip(), when=now, detail=detail)
+
+
+def _change(draft: Draft, kept: Revision, entries: Sequence[Applied], reason: str) -> Change:
+    from aalearn.lifecycle.decided import who
+    from aalearn.lifecycle.node import files
+    from aalearn.lifecycle.node.applier import Change
+    from aalearn.lifecycle.stages import Stage
+
+    return Change(
+        profile=draft.name,
+        place=draft.place,
+        text=draft.text.encode("utf-8", "surrogateescape"),
+        policy=draft.policy,
+        stage=Stage.LEARNING,
+        who=who(),
+        links=draft.links,
+        revision=kept.number,
+        reason=reason,
+        origin=kept.sha256,
+        expected=((draft.place, files.digest(draft.before)),),
+        last=entries[-1].number if entries else 0,
+    )
 
 
 def _tell(face: Face, draft: Draft, *, container: bool, state: str) -> None:

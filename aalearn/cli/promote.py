@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aalearn.learn.convergence import Gate as Wanted
     from aalearn.lifecycle.gates import Gate
     from aalearn.lifecycle.node.machine import Machine
+    from aalearn.lifecycle.node.records import Applied
     from aalearn.store import Store
     from aalearn.store.readings import Revision
 
@@ -96,6 +97,7 @@ def _check(wishes: Wishes) -> None:
 def _prepare(face: Face, machine: Machine, profile: str, wishes: Wishes) -> Promotion:
     """Return the plan and its gates. Raises UsageError for an illegal step, and where there is nothing to promote."""
     from aalearn.lifecycle.gates import forced, gates
+    from aalearn.lifecycle.keeping import drafts
     from aalearn.lifecycle.promote import out_of_reach, plan
     from aalearn.lifecycle.stages import Stage, check, stage_of
 
@@ -106,8 +108,11 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: Wishes) -> Prom
         before = stage_of(step.state if step else None)
         if before is not Stage.DRAFT:  # a draft that has events was loaded after all
             check(before, Stage.READY, name)
+        entries = promotecase.entries_of(face, machine, name, dry_run=wishes.dry_run)
         chosen, made_now = _revision(face, store, name, wishes)
-        made = plan(machine, judge, name, chosen)
+        if wishes.revision is None:
+            _not_taken_back(name, chosen, entries or ())
+        made = plan(machine, judge, name, chosen, entries, drafts(store.revisions(name)))
         astray = out_of_reach(machine, name, made.policy, loaded=False)
         case = promotecase.case_of(
             face,
@@ -121,6 +126,16 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: Wishes) -> Prom
             made_now=made_now,
         )
     return Promotion(name, made, forced(gates(case), wishes.force), astray, before, case.beyond)
+
+
+def _not_taken_back(name: bytes, chosen: Revision, entries: Sequence[Applied]) -> None:
+    """Refuse a revision that nobody named and that was taken back on this machine: it may well do the same again."""
+    from aalearn.lifecycle.safeguards import taken_back
+
+    if chosen.sha256 in taken_back(entries):
+        why = f"revision {chosen.number} is the newest, and was taken back on this machine"
+        again = f"`aalearn promote {shown(name)} --revision {chosen.number}`"
+        raise UsageError(f"{why}: `aalearn suggest {shown(name)} --save` makes a new one; or the same again by {again}")
 
 
 def _revision(face: Face, store: Store, name: bytes, wishes: Wishes) -> tuple[Revision, bool]:

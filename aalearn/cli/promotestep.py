@@ -134,7 +134,7 @@ def _record(
     try:
         with face.store(readonly=False) as store:
             for step in (*steps, stage):
-                told = detail if step is stage else {"gates": gates}
+                told = detail if step is stage else {"gates": gates, "node": face.settings.node}
                 store.step(
                     promotion.name,
                     step,

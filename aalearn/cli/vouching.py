@@ -69,7 +69,7 @@ def standing(face: Face, store: Store, name: bytes) -> Standing:
         return Standing(own, own and is_root(), tuple(one for one in stored if not one.imported), imported)
     from aalearn.lifecycle.node.vouched import read
 
-    vouched = read(_backups(face), name)
+    vouched = read(onnode.machine(face).backups, name)
     others = tuple(one for one in stored if one not in vouched.decisions)
     return Standing(False, True, vouched.decisions, others, frozenset(one.sha256 for one in vouched.revisions))
 
@@ -81,6 +81,7 @@ def settled(face: Face, store: Store, name: bytes, revision: Revision) -> bool:
 
 
 def _backups(face: Face) -> Path:
+    """Return the folder that root writes to, where its records are then."""
     machine = onnode.machine(face)
     onnode.records_moved(face, machine)
     return machine.backups

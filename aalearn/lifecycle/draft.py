@@ -52,7 +52,8 @@ class Draft:
     """A learning profile, ready to be written to `place` and loaded.
 
     `exe` is the resolved program, "" for none; `running` are the unconfined tasks of it, which must be restarted.
-    `notes` are worth telling. `links` of the policy folder are taken away.
+    `notes` are worth telling. `links` of the policy folder are taken away. `before` is what stands at `place` now, None
+    for nothing.
     """
 
     name: bytes
@@ -63,6 +64,7 @@ class Draft:
     running: tuple[Task, ...]
     notes: tuple[str, ...]
     links: tuple[tuple[str, str], ...] = ()
+    before: bytes | None = None
 
 
 def plan(machine: Machine, name: str, *, exe: str = "", container: bool = False, source: str = "") -> Draft:
@@ -95,7 +97,9 @@ def plan(machine: Machine, name: str, *, exe: str = "", container: bool = False,
     compiled = judge.compile(text).compiled
     if compiled is None:
         raise PolicyError("the learning profile gives no policy")
-    return Draft(raw, text, place, compiled.blob, resolved, running, tuple(notes), _links(machine, place, notes))
+    before = there.text.encode("utf-8", "surrogateescape") if there is not None else None
+    links = _links(machine, place, notes)
+    return Draft(raw, text, place, compiled.blob, resolved, running, tuple(notes), links, before)
 
 
 def _resolved(exe: str, notes: list[str]) -> str:
@@ -248,6 +252,13 @@ def _links(machine: Machine, place: str, notes: list[str]) -> tuple[tuple[str, s
             notes.append(f"the link {shown(link)} is taken away")
             found.append((link, ""))
     return tuple(found)
+
+
+def write_only(machine: Machine, draft: Draft) -> None:
+    """Write the file and load nothing. Raises UsageError where somebody changed it meanwhile, OSError as it comes."""
+    if files.read(machine.profiles, draft.place) != draft.before:
+        raise UsageError(f"{shown(str(machine.profiles / draft.place))} was changed by somebody else meanwhile")
+    files.write(machine.profiles, draft.place, draft.text.encode("utf-8", "surrogateescape"))
 
 
 def ways_to_start(name: str, exe: str, units: Sequence[str], *, container: bool) -> tuple[tuple[str, str], ...]:

@@ -82,6 +82,11 @@ def newest(revisions: Sequence[Revision]) -> Revision | None:
     return next((one for one in reversed(revisions) if detail_of(one.detail).get("form") != DRAFT), None)
 
 
+def drafts(revisions: Sequence[Revision]) -> frozenset[str]:
+    """Return the sha256 of the learning profiles among revisions."""
+    return frozenset(one.sha256 for one in revisions if detail_of(one.detail).get("form") == DRAFT)
+
+
 def _told(text: str) -> dict[str, Any]:
     """Return mode, flags and blocks as the text says them; a local file's text has none."""
     try:

@@ -6,10 +6,9 @@ of hand-written files; for a package's file only the documented link below force
 """
 
 import difflib
-import hashlib
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +18,11 @@ from aalearn.lifecycle.keeping import DRAFT
 from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import Change, Done, apply
 from aalearn.lifecycle.node.machine import Machine, is_of
+from aalearn.lifecycle.node.records import Applied
 from aalearn.lifecycle.node.tasks import Task, astray, tasks
 from aalearn.lifecycle.node.texts import Whole, flagged, spelled, whole
 from aalearn.lifecycle.past import detail_of
+from aalearn.lifecycle.safeguards import unedited
 from aalearn.lifecycle.stages import Stage
 from aalearn.model.errors import PolicyError, UsageError
 from aalearn.model.text import shown
@@ -51,6 +52,8 @@ class Plan:
     `parts` are applied as one change: the first is the revision's own file. `whole` is the whole text in
     enforce mode, `policy` what it compiles to, `refusal` why the target can't enforce a rule of it ("" where it can).
     `baseline` is the text on disk of a file that aalearn did not write: what that permits, others answer for.
+    `seen` are the places that were read for it with the sha256 of what stood there, `last` is the number of the last
+    entry of root's record (0: none; None: not known): where they differ once it is to be done, it is not done.
     """
 
     name: bytes
@@ -62,6 +65,8 @@ class Plan:
     links: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     baseline: str | None = None
+    seen: tuple[tuple[str, str], ...] = ()
+    last: int | None = None
 
     @property
     def policy(self) -> bytes:
@@ -82,15 +87,27 @@ class Plan:
         return "\n".join(shown(line) if not line.isprintable() else line for line in lines)
 
 
-def plan(machine: Machine, judge: Judge, name: bytes, revision: Revision) -> Plan:
-    """Return what has to change. Raises UsageError, with the mend, where the revision can't be enforced here that way;
-    PolicyError when it does not compile.
+def plan(
+    machine: Machine,
+    judge: Judge,
+    name: bytes,
+    revision: Revision,
+    entries: Sequence[Applied] | None = None,
+    written: Collection[str] = (),
+) -> Plan:
+    """Return what has to change. `entries` are those of root's record (None: not known), `written` the sha256 of texts
+    that aalearn wrote without loading them.
+
+    Raises UsageError, with the mend, where the revision can't be enforced here that way; PolicyError when it does not
+    compile.
     """
     found, skipped = find(name, machine.profiles, judge)
     form = str(detail_of(revision.detail).get("form", "")) or _guessed(revision, name)
     if form == DRAFT:
         raise UsageError(_again(name, f"revision {revision.number} is the learning profile"))
     parts, notes = _parts(machine, name, revision, found, form)
+    if found is not None and found.ours and parts[0].before != parts[0].after:
+        unedited(str(found.file), parts[0].place, parts[0].before, name, entries or (), written)
     own = parts[1].after if len(parts) > 1 else None  # the profile's own file, which includes the first part
     enforced = whole(judge, name, parts[0].place, parts[0].after, own)
     refusal, compiled = "", None
@@ -111,7 +128,16 @@ def plan(machine: Machine, judge: Judge, name: bytes, revision: Revision) -> Pla
         links=_links(machine, enforced.place),
         notes=(*skipped, *notes),
         baseline=found.text if found is not None and not found.ours else None,
+        seen=_seen(parts, found),
+        last=None if entries is None else entries[-1].number if entries else 0,
     )
+
+
+def _seen(parts: Sequence[Part], found: Found | None) -> tuple[tuple[str, str], ...]:
+    """Return what was read: the files to write, and the profile's own, which a local addition is compiled with."""
+    places = {found.file.name: files.digest(_encoded(found.text))} if found is not None else {}
+    places |= {part.place: files.digest(part.before) for part in parts}
+    return tuple(sorted(places.items()))
 
 
 def _parts(
@@ -168,8 +194,7 @@ def _local(machine: Machine, name: bytes, revision: Revision, found: Found, enfo
 def _unchanged(revision: Revision, now: bytes | None, after: bytes, place: str, name: bytes) -> None:
     """Refuse a text that was made from another content of the file than it has now, unless it is in place already."""
     based = str(detail_of(revision.detail).get("based_on", ""))
-    digest = hashlib.sha256(now).hexdigest() if now is not None else ""
-    if now != after and digest not in (based, revision.sha256):
+    if now != after and files.digest(now) not in (based, revision.sha256):
         raise UsageError(_again(name, f"{shown(place)} was changed since revision {revision.number} was made"))
 
 
@@ -227,6 +252,9 @@ def carry_out(machine: Machine, made: Plan, stage: Stage, *, who: str, reason: s
         reason=reason,
         origin=made.revision.sha256,
         more=tuple((one.place, one.after) for one in made.parts[1:]),
+        expected=made.seen,
+        last=made.last,
+        anew=True,
     )
     return apply(machine, change)
 

@@ -12,6 +12,7 @@ from typing import Final
 from aalearn.learn.options import Options
 from aalearn.learn.synthesis import Synthesis
 from aalearn.lifecycle.judge import Judge, Loaded
+from aalearn.lifecycle.node.machine import is_of
 from aalearn.lifecycle.proposal import vouched
 from aalearn.lifecycle.replay import Fate, Replay, Reply
 from aalearn.model.event import Access
@@ -108,18 +109,23 @@ def beyond(text: str, made: Loaded, fresh_text: str, fresh: bytes) -> Beyond:
     return Beyond(tuple(dict.fromkeys(more)), within and not more, loose=tuple(loose))
 
 
-def unenforced(made: Loaded) -> tuple[str, ...]:
-    """Return the blocks whose mode is not enforce, in words: what such a block forbids the kernel may let pass."""
+def unenforced(made: Loaded, profile: bytes | None = None) -> tuple[str, ...]:
+    """Return the blocks whose mode is not enforce, in words: what such a block forbids the kernel may let pass.
+
+    Of a `profile` they are its own, its children and hats: others of its file keep the mode that their owner gave them.
+    """
     return tuple(
         f"{shown(one.name)} is in {'complain' if one.complain else one.mode.name.lower()} mode"
         for one in made.profiles
-        if one.mode is not Mode.ENFORCE or one.complain
+        if (one.mode is not Mode.ENFORCE or one.complain) and (profile is None or is_of(one.name, profile))
     )
 
 
 def _header(one: BinaryProfile, fresh: BinaryProfile | None) -> list[str]:
     """Return how a block's header weakens it, beside a fresh block's."""
-    found = [] if one.mode is Mode.ENFORCE and not one.complain else [f"{one.mode.name.lower()} mode"]
+    same_mode = fresh is not None and (one.mode, one.complain) == (fresh.mode, fresh.complain)
+    enforced = one.mode is Mode.ENFORCE and not one.complain
+    found = [] if enforced or same_mode else [f"{one.mode.name.lower()} mode"]
     known = fresh or BinaryProfile(one.name, one.abi, hat=one.hat)
     flags = (one.path_flags or 0) & ~(known.path_flags or 0)
     marks = set(one.secmark or ()) - set(known.secmark or ())
