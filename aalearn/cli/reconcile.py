@@ -57,8 +57,8 @@ def command(
         mended += _mended(machine, there, found)
         there = observing.look(machine)
         mended += _written_down(face, there, _compared(machine, there, store, name))
-        store = _noted(face, name)
-        found = _compared(machine, observing.look(machine), store, name)
+        there, store = observing.look(machine), _noted(face, name)
+        found = _compared(machine, there, store, name)
     for line in mended:
         face.say(f"aalearn: {line}")
     if fix and dry_run:
@@ -66,15 +66,16 @@ def command(
             face.say(
                 f"aalearn: {'would be mended' if one.fixable else 'needs a person'}: {shown(one.profile)}: {one.what}"
             )
+    unread = [*there.unread, *([store] if isinstance(store, AalearnError) else [])]
+    for error in unread:
+        complain(str(error), "not compared")
     document = {"schema": 1, "differences": [_document(one) for one in found], "mended": mended, "dry_run": dry_run}
-    face.emit({**document, "store_compared": not isinstance(store, AalearnError)}, _text(found))
-    if isinstance(store, AalearnError):
-        face.say(f"aalearn: note: the store can't be compared: {store}")
+    face.emit({**document, "not_compared": [str(error) for error in unread]}, _text(found))
     if found:
         raise typer.Exit(1)
-    if isinstance(store, AalearnError):
-        face.say("aalearn: kernel and disk agree with what was applied here; what the store says is not known")
-        raise typer.Exit(store.exit_code)
+    if unread:
+        face.say("aalearn: all that could be compared agrees; the rest is not known")
+        raise typer.Exit(max(error.exit_code for error in unread))
     face.say("aalearn: kernel, disk and store agree")
 
 
@@ -127,7 +128,7 @@ def _compared(
     steps = {} if isinstance(store, AalearnError) else store
     names = set(there.applied) | set(steps) | set(intents)
     if wanted is not None:
-        if wanted not in names:
+        if wanted not in names and not there.unread:
             raise UsageError(f"there is no profile {shown(wanted)}: nothing of it was applied here or written down")
         names &= {wanted}
     found: list[Difference] = []
@@ -193,7 +194,7 @@ def _written_down(face: Face, there: Machinery, found: Sequence[Difference]) -> 
         return []
     try:
         with face.store(readonly=False) as store:
-            return [mending.write_down(store, name, there.applied[name]) for name in late]
+            return [mending.write_down(store, name, there.applied[name], face.settings.node) for name in late]
     except AalearnError as error:
         complain(str(error), "not written down")
         return []

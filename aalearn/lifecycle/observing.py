@@ -28,25 +28,28 @@ _ON_NODE = (Stage.LEARNING, Stage.CANARY, Stage.ENFORCED, Stage.REVERTED, Stage.
 
 @dataclass(frozen=True, slots=True)
 class Machinery:
-    """What is looked at once for all profiles: what is loaded, the tasks, and root's record."""
+    """What is looked at once for all profiles: what is loaded, the tasks, and root's record; `unread` says what of that
+    record can't be read.
+    """
 
     loaded: tuple[Loaded, ...]
     tasks: tuple[Task, ...]
     applied: dict[bytes, tuple[Applied, ...]]
     intents: tuple[Intent, ...]
+    unread: tuple[PolicyError, ...] = ()
 
 
 def look(machine: Machine) -> Machinery:
-    """Look at the machine. Raises UsageError when not root, PolicyError when the kernel or the record can't be read."""
+    """Look at the machine. Raises UsageError when not root, PolicyError when the kernel can't be read."""
     machine.kernel.ready()
     entries: dict[bytes, tuple[Applied, ...]] = {}
     intents: tuple[Intent, ...] = ()
+    unread: tuple[PolicyError, ...] = ()
     if machine.backups.exists():
         with Records.open(machine.backups) as records:
-            entries = {name: records.applied(name) for name in records.profiles()}
-            intents = records.pending()
+            entries, intents, unread = records.readable()
     loaded = tuple(one for one in machine.kernel.loaded() if not one.namespace)
-    return Machinery(loaded, tasks(machine.proc), entries, intents)
+    return Machinery(loaded, tasks(machine.proc), entries, intents, unread)
 
 
 def expected(entries: Sequence[Applied]) -> Expected:

@@ -148,7 +148,7 @@ RECONCILE = {
     "differences": [{"profile": str, "kind": str, "what": str, "mend": str, "fixable": bool}],
     "mended": [str],
     "dry_run": bool,
-    "store_compared": bool,
+    "not_compared": [str],
 }
 
 

@@ -151,16 +151,18 @@ def test_a_store_out_of_order_is_told_and_the_rest_compared(
     (tmp_path / "x.db").write_bytes(b"damaged" * 1000)
     done = aalearn("--db", db, "reconcile")
     assert (done.code, done.out) == (3, ""), "nobody has compared the store"
-    assert "what the store says is not known" in done.err
+    assert "not compared: " in done.err
+    assert "the rest is not known" in done.err
     assert "store agree" not in done.err
     node.kernel.unload(b"app")
     done = aalearn("--db", db, "--output", "json", "reconcile")
     assert done.code == 1
-    assert "the store can't be compared" in done.err
+    assert "is not an SQLite database" in done.err
     document = json.loads(done.out)
     fits(document, RECONCILE)
     assert [one["kind"] for one in document["differences"]] == ["not-loaded"]
-    assert document["store_compared"] is False
+    (why,) = document["not_compared"]
+    assert "is not an SQLite database" in why
 
 
 def test_a_link_in_a_file_s_place(aalearn: Face, node: Simulated, db: str) -> None:

@@ -194,6 +194,22 @@ class Records:
                 found.add(str(self._document(name)["profile"]).encode("utf-8", "surrogateescape"))
         return tuple(sorted(found))
 
+    def readable(self) -> tuple[dict[bytes, tuple[Applied, ...]], tuple[Intent, ...], tuple[PolicyError, ...]]:
+        """Return what was applied to each profile, all open intents, and why a file of them can't be read."""
+        entries: dict[bytes, tuple[Applied, ...]] = {}
+        intents: list[Intent] = []
+        damaged = []
+        for name in self._folder.names():
+            try:
+                if name.startswith("applied."):
+                    profile = str(self._document(name)["profile"]).encode("utf-8", "surrogateescape")
+                    entries[profile] = self.applied(profile)
+                elif name.startswith("intent."):
+                    intents += self._read(name, Intent)
+            except PolicyError as error:
+                damaged.append(error)
+        return entries, tuple(intents), tuple(damaged)
+
     def record(self, profile: bytes, *new: Applied) -> Applied:
         """Add entries (numbers are given here) at once, and forget the oldest beyond those that are kept; return the
         last of them.
