@@ -46,7 +46,7 @@ def command(
     name = profile.encode("utf-8", "surrogateescape") if profile is not None else None
     mended: list[str] = []
     machine.kernel.ready()
-    _older_records(face, machine, move=fix and not dry_run)
+    machine = _with_records(face, machine, move=fix and not dry_run)
     there = observing.look(machine)
     if fix and not dry_run:
         mended = _ended(machine, [one for one in there.intents if name in (None, one.name)])
@@ -79,27 +79,27 @@ def command(
     face.say("aalearn: kernel, disk and store agree")
 
 
-def _older_records(face: Face, machine: Machine, *, move: bool) -> None:
-    """Move root's records from where an older aalearn kept them; only where something is changed, else say so."""
-    from os.path import lexists
-
-    from aalearn.lifecycle.node.machine import BACKUPS, OLD_BACKUPS
-
+def _with_records(face: Face, machine: Machine, *, move: bool) -> Machine:
+    """Return the machine with root's records, which an older aalearn kept elsewhere: moved only where all is mended."""
     if move:
         onnode.records_moved(face, machine)
-    elif machine.backups == BACKUPS and lexists(OLD_BACKUPS):
-        old = shown(str(OLD_BACKUPS))
+        return machine
+    there = onnode.before_moving(machine)
+    if there != machine:
+        old = shown(str(there.backups))
         face.say(f"aalearn: note: an older aalearn left its records in {old}: `aalearn reconcile --fix` moves them")
+    return there
 
 
 def _noted(face: Face, wanted: bytes | None) -> Mapping[bytes, Noted | None] | AalearnError:
-    """Return what the store says of each profile that has steps, or why it can't be read."""
+    """Return what the store says of each profile by this node's steps, or why it can't be read."""
     from aalearn.lifecycle.observing import noted
+    from aalearn.lifecycle.past import here
 
     try:
         with face.store(readonly=True) as store:
             names = [name for name in store.stages() if wanted is None or name == wanted]
-            return {name: noted(store.steps(name)) for name in names}
+            return {name: noted(here(store.steps(name), face.settings.node)) for name in names}
     except AalearnError as error:
         return error
 

@@ -137,8 +137,11 @@ def mend(machine: Machine, profile: bytes, entries: Sequence[Applied], found: Se
     return f"{name}: what was applied last ({entries[-1].stage or 'found here'}) is in force again"
 
 
-def write_down(store: Store, profile: bytes, entries: Sequence[Applied]) -> str:
-    """Write the step of the last entry into the store; return what was done, in words. Raises StoreError."""
+def write_down(store: Store, profile: bytes, entries: Sequence[Applied], node: str = "") -> str:
+    """Write the step of the last entry into the store, as one of `node`; return what was done, in words.
+
+    Raises StoreError.
+    """
     last = entries[-1]
     before = next((one.revision for one in reversed(entries[:-1]) if one.revision), 0)
     detail: dict[str, Any] = {
@@ -146,6 +149,7 @@ def write_down(store: Store, profile: bytes, entries: Sequence[Applied]) -> str:
         "from": before,
         "text_sha256": last.text,
         "written_by": "reconcile",
+        **({"node": node} if node else {}),
     }
     if last.stage in (Stage.CANARY, Stage.ENFORCED) and (since := promoted_since(entries)) is not None:
         before_us = found_of(entries)

@@ -64,7 +64,7 @@ def links_now(entries: Sequence[Applied]) -> dict[str, str]:
 
 
 def noted(steps: Sequence[Step]) -> Noted | None:
-    """Return the last step that changes a machine, None for none."""
+    """Return the last of a machine's steps that changes one, None for none."""
     last = next((step for step in reversed(steps) if step.state in _ON_NODE), None)
     return Noted(last.state, last.revision, last.when, steps[-1].state == Stage.READY) if last else None
 

@@ -297,6 +297,21 @@ def test_what_the_service_took_back_meanwhile_is_not_applied_over(aalearn: Face,
     assert applied(node.machine, b"app")[-1].stage == "reverted"
 
 
+def test_only_this_node_s_steps_are_compared(
+    aalearn: Face, node: Simulated, db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AALEARN_NODE", "web-1")
+    when = applied(node.machine, b"app")[-1].when
+    with Store.open(db) as store:  # another took it back on its own machine
+        store.step(b"app", "reverted", revision=1, who="b", reason="", when=when + 1, detail='{"node": "web-2"}')
+    assert kinds(aalearn, db) == []
+    with Store.open(db) as store:
+        store.step(b"app", "reverted", revision=1, who="b", reason="", when=when - 1, detail='{"node": "web-1"}')
+    assert kinds(aalearn, db) == ["not-written-down"]
+    assert fixed(aalearn, db)[0] == []
+    assert last_step(db)[3]["node"] == "web-1"
+
+
 @pytest.mark.parametrize("more", [(), ("--fix", "--dry-run"), ("--fix",)])
 def test_only_fix_moves_an_older_aalearn_s_records(
     aalearn: Face, node: Simulated, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
@@ -305,7 +320,9 @@ def test_only_fix_moves_an_older_aalearn_s_records(
     new.rename(old)
     monkeypatch.setattr(places, "BACKUPS", new)
     monkeypatch.setattr(places, "OLD_BACKUPS", old)
+    node.kernel.unload(b"app")
     done = aalearn("--db", db, "reconcile", *more)
+    assert ("not-loaded" in done.out) == (more != ("--fix",)), "they are read where they are"
     moved = more == ("--fix",)
     assert (old.exists(), new.exists()) == (not moved, moved)
     assert ("`aalearn reconcile --fix` moves them" in done.err) != moved
