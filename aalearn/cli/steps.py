@@ -22,10 +22,14 @@ def now() -> int:
 
 
 def stage_in_store(face: Face, name: bytes) -> str | None:
-    """Return the stage that the store knows, None for none. A store that can't be read is told, and holds nobody up."""
+    """Return the stage that the store knows for this node, None for none. Where it can't be read that is told, and
+    holds nobody up.
+    """
+    from aalearn.lifecycle.past import last_here
+
     try:
         with face.store(readonly=True) as store:
-            last = store.stages().get(name)
+            last = last_here(store, name, face.settings.node)
     except AalearnError as error:
         face.say(f"aalearn: note: the store can't be read, so its stage is not known: {error}")
         return None

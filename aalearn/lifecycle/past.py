@@ -33,6 +33,11 @@ def here(steps: Iterable[Step], node: str) -> tuple[Step, ...]:
     return tuple(one for one, on in taken if not node or not isinstance(on, str) or not on or same_node(on, node))
 
 
+def last_here(store: Store, name: bytes, node: str) -> Step | None:
+    """Return the last step that was taken on a node, None for none."""
+    return next(reversed(here(store.steps(name), node)), None)
+
+
 def promoted(store: Store, name: bytes, node: str = "") -> Promoted | None:
     """Return what of a profile is enforced now on a node, as far as we know; None for nothing."""
     return promoted_of(name, pasts(here(store.steps(name), node)))
