@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from aalearn.model.event import Access
     from aalearn.model.target import Target as ModelTarget
     from aalearn.store import Store
-    from aalearn.store.readings import Run
 
 Container = Annotated[
     bool | None,
@@ -178,20 +177,15 @@ def _container(face: Face, store: Store, name: bytes, choice: Choice, accesses: 
         return choice.container
     if choice.measured_abstractions or choice.attachment is not None:
         return False
-    from aalearn.learn.containers import told
+    from aalearn.learn.containers import recognised
 
-    why = told(store.accesses(name) if accesses is None else accesses) or _ran_in_containers(store.runs(name))
+    runs = store.runs(name)
+    seen = sum(bool(run.container) for run in runs)
+    why = recognised(store.accesses(name) if accesses is None else accesses, seen, len(runs))
     if why and not choice.silent:
         text = f"{shown(name)} is taken for a container's profile, as {why}"
         face.say(f"aalearn: note: {text}: all it runs stays in it, and it includes nothing (--no-container: not so)")
     return bool(why)
-
-
-def _ran_in_containers(runs: Sequence[Run]) -> str:
-    """Return that most of the runs were seen in containers, "" where they weren't."""
-    inside = sum(bool(run.container) for run in runs)
-    was = "was" if inside == 1 else "were"
-    return f"{inside:,} of {count(len(runs), 'run')} {was} seen in containers" if inside * 2 > len(runs) else ""
 
 
 def options(

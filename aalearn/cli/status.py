@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aalearn.model.event import Access
     from aalearn.store import Store
-    from aalearn.store.readings import Loss, ProfileSummary, Run, Status
+    from aalearn.store.readings import Loss, ProfileSummary, Run, Status, Step
 
 EXAMPLE = "Example: aalearn status nginx"
 _PLACES = 8  # containers that are told; json has all
@@ -47,10 +47,10 @@ def command(
 
 def _all(face: Face, store: Store) -> None:
     summaries = store.profiles()
-    losses = store.losses()
+    losses, stages = store.losses(), store.stages()
     document = {
         "schema": 1,
-        "profiles": [_summary(summary) for summary in summaries],
+        "profiles": [{**_summary(summary), "stage": _stage(stages.get(summary.name))} for summary in summaries],
         "losses": [_loss(loss) for loss in losses],
         "counters": dict(store.counters()),
     }
@@ -65,25 +65,30 @@ def _all(face: Face, store: Store) -> None:
             f"{summary.runs:,}",
             day_and_time(summary.first),
             day_and_time(summary.last),
+            shown(stages[summary.name].state) if summary.name in stages else "-",
             _doubts(summary),
         )
         for summary in summaries
     ]
-    text = table(("PROFILE", "EVENTS", "ACCESSES", "RUNS", "FIRST", "LAST", "NOTES"), rows, right=(1, 2, 3))
+    text = table(("PROFILE", "EVENTS", "ACCESSES", "RUNS", "FIRST", "LAST", "STAGE", "NOTES"), rows, right=(1, 2, 3))
     face.emit(document, "\n".join([text, *_loss_lines(losses)]))
 
 
 def _one(face: Face, store: Store, name: bytes) -> None:
     summary = next(summary for summary in store.profiles() if summary.name == name)
-    losses = [loss for loss in store.losses_of(name) if loss.within(summary.first, summary.last)]
+    from aalearn.learn.convergence import begun, inside
+
     timeline = [row for row in store.timeline() if row.profile == name or row.profile.startswith(name + b"//")]
     accesses = store.accesses(name)
+    losses = inside(store.losses_of(name), begun(accesses))
     programs = sorted({program for access in accesses for program in access.programs})
     readiness, sentence = _readiness(face, store, name, accesses, losses)
     places = _places(store.runs(name))
+    step = store.stages().get(name)
     document = {
         "schema": 1,
         **_summary(summary),
+        "stage": _stage(step),
         "programs": [plain(program) for program in programs],
         "containers": places,
         "losses_in_time": [_loss(loss) for loss in losses],
@@ -101,9 +106,24 @@ def _one(face: Face, store: Store, name: bytes) -> None:
         f"programs   {', '.join(shown(program) for program in programs) or '-'}",
         f"sources    {'kernel records only' if summary.trusted else 'some can be written by programs (untrusted)'}",
         *_place_lines(places),
+        f"stage      {_stage_line(step)}",
         f"state      {sentence}",
     ]
     face.emit(document, "\n".join([*lines, *_loss_lines(losses)]))
+
+
+def _stage(step: Step | None) -> dict[str, Any] | None:
+    if step is None:
+        return None
+    return {"stage": step.state, "revision": step.revision, "when": moment(step.when), "who": step.who}
+
+
+def _stage_line(step: Step | None) -> str:
+    """Return where the profile stands, by its last step: what it learns is one thing, what is enforced another."""
+    if step is None:
+        return "none (aalearn has not drafted or promoted it)"
+    revision = f", revision {step.revision}" if step.revision else ""
+    return f"{shown(step.state)}{revision}, since {day_and_time(step.when)} UTC (by {shown(step.who)})"
 
 
 def _places(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -74,6 +74,17 @@ def runtime_signals() -> tuple[SignalRule, ...]:
     )
 
 
+def recognised(accesses: Sequence[Access], inside_runs: int, runs: int) -> str:
+    """Return why this is taken for a container's profile, "" where it isn't: by the evidence, else because most of its
+    `runs` were seen in containers (`inside_runs`).
+    """
+    if why := told(accesses):
+        return why
+    was = "was" if inside_runs == 1 else "were"
+    some = f"{runs:,} {'run' if runs == 1 else 'runs'}"
+    return f"{inside_runs:,} of {some} {was} seen in containers" if inside_runs * 2 > runs else ""
+
+
 def told(accesses: Sequence[Access]) -> str:
     """Return by what the evidence tells that this is a container's profile, "" where it doesn't."""
     runtime = words("containers")["runtime"]

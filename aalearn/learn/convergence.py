@@ -78,7 +78,7 @@ def converge(
     incidences = sum(found.runs for found in seen)
     known_runs = {run for access in counted for run in access.runs}
     runs = max((len(known_runs), *(access.run_count for access in counted)))
-    first = min((access.first for access in accesses), default=0)
+    first = begun(accesses)
     last = max((access.last for access in accesses), default=0)
     last_new = max((found.first for found in seen if not found.settled), default=first)
     end = max(now, last)
@@ -117,6 +117,11 @@ def waiting(synthesis: Synthesis, refused: Container[int] | None = None) -> list
         if not one.denied and (one.tier in (1, 2) or refused is None or any(at in refused for at in rests_on)):
             found.append(one)
     return found
+
+
+def begun(accesses: Iterable[Access]) -> int:
+    """Return the first moment (ms) of which accesses tell, 0 where none does."""
+    return min((access.first for access in accesses if access.first), default=0)
 
 
 def inside(losses: Iterable[Loss], first: int) -> tuple[Loss, ...]:

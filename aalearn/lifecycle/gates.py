@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from aalearn.learn.convergence import converge, inside, waiting
+from aalearn.learn.convergence import begun, converge, inside, waiting
 from aalearn.learn.evidence import admitted, order
 from aalearn.learn.gate import Gate as Wanted
 from aalearn.learn.options import Options
@@ -189,8 +189,7 @@ def _convergence(case: Case) -> Gate:
 
 
 def _loss(case: Case) -> Gate:
-    first = min((access.first for access in case.accesses if access.first), default=0)
-    lost = inside(case.losses, first)
+    lost = inside(case.losses, begun(case.accesses))
     if not lost:
         return Gate("loss", True, "no record is known to be lost")
     kinds = ", ".join(sorted({shown(loss.kind) for loss in lost}))

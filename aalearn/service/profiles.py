@@ -163,7 +163,10 @@ def work(request: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
 
 
 def _figures(store: "Store", summary: "ProfileSummary", gate: Mapping[str, Any], now: int) -> dict[str, Any] | None:
-    """Return the figures of one profile, None where none can be made for it."""
+    """Return the figures of one profile, None where none can be made for it: what `aalearn status` tells of it to who
+    is not root. (Which decisions are root's own the service can't know.)
+    """
+    from aalearn.learn.containers import recognised
     from aalearn.learn.convergence import converge
     from aalearn.learn.gate import Gate
     from aalearn.learn.options import Options
@@ -171,10 +174,12 @@ def _figures(store: "Store", summary: "ProfileSummary", gate: Mapping[str, Any],
     from aalearn.lifecycle.decided import decisions
     from aalearn.model.target import Target
 
-    known, _ = decisions(store.decisions(summary.name))
-    accesses = store.accesses(summary.name)
+    known, _ = decisions(one for one in store.decisions(summary.name) if not one.imported)
+    accesses, runs = store.accesses(summary.name), store.runs(summary.name)
+    container = bool(recognised(accesses, sum(bool(run.container) for run in runs), len(runs)))
+    options = Options(target=Target(), container=container, decisions=known)
     try:
-        synthesis = synthesize(summary.name, accesses, Options(target=Target(), decisions=known))
+        synthesis = synthesize(summary.name, accesses, options)
     except NotExpressible:
         return None
     found = converge(synthesis, accesses, store.losses_of(summary.name), now, Gate(**gate))

@@ -1,9 +1,7 @@
 """`aalearn promote` as a person types it: every gate by itself, what it writes and loads, and what it leaves alone."""
 
 import json
-import random
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,24 +146,6 @@ def test_loss(learned: CommandNode) -> None:
     assert learned.kernel.modes() == {"app": "complain"}
 
 
-def test_a_loss_after_now_counts_too(learned: CommandNode) -> None:
-    """The clock was set back; what was lost is lost."""
-    with Store.open(learned.db) as store:
-        batch = Batch()
-        when = int((time.time() + 1800) * 1000)
-        batch.losses.append(LossRow(node="web-1", time=when, kind="backlog", amount=7, source="x"))
-        store.commit(batch)
-    assert refused(learned) == ["loss"]
-
-
-def test_runs_that_were_denied_something_are_no_evidence(learned: CommandNode) -> None:
-    before = gates(learned)["convergence"]["why"]
-    for one in range(3, 40):
-        learned.file("/etc/other", "r", "app", "DENIED", pid=2000 + one, at=learned.begin + 3600 * one)
-    learned.ingest()
-    assert gates(learned)["convergence"]["why"] == before == "ready: 3 rules hold over 4 runs"
-
-
 def test_review(learned: CommandNode) -> None:
     learned.runs(paths=("/etc/shadow",))
     learned.ingest()
@@ -180,46 +160,6 @@ def test_review(learned: CommandNode) -> None:
     assert refused(learned) == []
     assert learned.run("promote", "app").code == 0
     assert "/etc/shadow" not in (learned.base / "app").read_text()
-
-
-@pytest.mark.parametrize("path", ["/proc/{pid}/maps", "/proc/{pid}/environ", "/srv/" + "x" * 1100])
-def test_what_is_withheld_is_looked_at_whatever_its_tier(learned: CommandNode, path: str) -> None:
-    for one in range(4):
-        learned.file(path.format(pid=1000 + one), pid=1000 + one, at=learned.begin + 3600 * one)
-    learned.ingest()
-    found = gates(learned)
-    assert [name for name, gate in found.items() if not gate["holds"]] == ["review"]
-    assert "not reviewed: " in found["review"]["why"]
-    document = json.loads(learned.run("--output", "json", "status", "app").out)
-    assert document["readiness"]["waiting"] == 1
-    done = learned.run("promote", "app")
-    assert done.code == 1
-    assert learned.kernel.modes() == {"app": "complain"}
-    (rule,) = [one["rule"] for one in json.loads(learned.run("--output", "json", "review", "app").out)["waiting"]]
-    assert learned.run("--quiet", "review", "app", "--deny", rule).code == 0
-    found = gates(learned)
-    assert [name for name, gate in found.items() if not gate["holds"]] == []
-    assert "; 1 stays denied (see review)" in found["replay"]["why"] or "/proc" in path
-    assert learned.run("--quiet", "review", "app", "--accept", rule).code == 0
-    assert refused(learned) == ["replay"]
-    assert learned.run("--quiet", "suggest", "app", "--save").code == 0
-    assert refused(learned) == []
-    assert learned.run("promote", "app").code == 0
-
-
-@pytest.mark.parametrize("number", [150, 300, 450])
-def test_a_flood_is_no_silent_denial(learned: CommandNode, number: int) -> None:
-    choice = random.Random(1)
-    names = {"".join(choice.choices("bcdfghjklmnpqrstvwz", k=9)) for _ in range(number)}
-    for name in sorted(names):
-        learned.file(f"/srv/app/out/{name}", "w", pid=1000, at=learned.begin + 10)
-    learned.ingest()
-    found = gates(learned)
-    if number > 200:
-        assert f"{min(number, 400) - 200} rules withheld not reviewed: " in found["review"]["why"]
-    assert found["review"]["holds"] == (number < 200)
-    assert found["replay"]["holds"]
-    assert ("50 names of floods unheard" in found["replay"]["why"]) == (number > 400)
 
 
 def test_trust(node: CommandNode, tmp_path: Path) -> None:
@@ -301,6 +241,38 @@ def test_unconfined_tasks_of_its_program(node: CommandNode, tmp_path: Path) -> N
     document = json.loads(node.run("--output", "json", "promote", "app").out)
     assert [(task["pid"], task["label"]) for task in document["pending_restart"]] == [(7, "unconfined")]
     assert f"profile app {program} {{" in (node.base / "app").read_text()
+
+
+def test_a_script_that_runs_unconfined(node: CommandNode, tmp_path: Path) -> None:
+    """The profile attaches to the script; what the kernel calls the program is its interpreter."""
+    program = tmp_path.resolve() / "report.sh"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    node.sim.task(7, "unconfined", "/usr/bin/dash", "report.service")
+    node.sim.script(7, str(program), comm="report.sh")
+    done = node.run("draft", "app", "--exe", str(program))
+    assert f"warning: {program} runs already, unconfined (pid 7): restart it" in done.err
+    node.runs()
+    node.ingest()
+    done = node.run("promote", "app")
+    assert done.code == 1, done.err
+    assert f"pid 7 (/usr/bin/dash {program} of report.service)" in done.out
+    assert "or --restart report.service" in done.out
+    node.sim.end(7)
+    assert node.run("promote", "app").code == 0
+
+
+def test_a_unit_that_shall_start_under_the_profile(
+    learned: CommandNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "systemctl").write_text("#!/bin/sh\nprintf 'Id=web.service\\nAppArmorProfile=app\\n'\n")
+    (tools / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin:/usr/sbin")
+    learned.sim.task(7, "unconfined", "/usr/bin/anything", "web.service")
+    document = json.loads(learned.run("--output", "json", "promote", "app").out)
+    assert [task["pid"] for task in document["pending_restart"]] == [7]
 
 
 def test_restart(learned: CommandNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

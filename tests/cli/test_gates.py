@@ -1,0 +1,156 @@
+"""The gates of `aalearn promote` by the evidence: what they want looked at; status and service measure as they do."""
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aalearn.service.profiles import work
+from aalearn.store import Store
+from aalearn.store.batch import Batch, LossRow
+from aalearn.store.readings import IMPORTED
+from tests.cli.conftest import Face
+from tests.cli.nodes import CommandNode
+from tests.cli.test_promote import gates, refused
+
+pytestmark = pytest.mark.parser
+
+
+@pytest.fixture
+def node(aalearn: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandNode:
+    return CommandNode(aalearn, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def learned(node: CommandNode) -> CommandNode:
+    """A drafted profile that has learned enough."""
+    assert node.run("--quiet", "draft", "app").code == 0
+    node.runs()
+    node.ingest()
+    return node
+
+
+def test_a_loss_after_now_counts_too(learned: CommandNode) -> None:
+    """The clock was set back; what was lost is lost."""
+    with Store.open(learned.db) as store:
+        batch = Batch()
+        when = int((time.time() + 1800) * 1000)
+        batch.losses.append(LossRow(node="web-1", time=when, kind="backlog", amount=7, source="x"))
+        store.commit(batch)
+    assert refused(learned) == ["loss"]
+
+
+def test_status_and_the_service_count_a_loss_after_the_last_event_too(learned: CommandNode) -> None:
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(learned.run("--output", "json", "status", "app").out)
+        return found
+
+    assert status()["readiness"]["ready"]
+    assert served(learned)["ready"]
+    with Store.open(learned.db) as store:
+        batch = Batch()
+        when = int((time.time() - 3600) * 1000)
+        batch.losses.append(LossRow(node="web-1", time=when, kind="backlog", amount=7, source="x"))
+        store.commit(batch)
+    assert refused(learned) == ["loss"]
+    assert status()["readiness"]["sentence"].startswith("not ready: 1 loss on ")
+    assert len(status()["losses_in_time"]) == 1
+    assert (served(learned)["incomplete"], served(learned)["ready"]) == (1, False)
+
+
+def served(node: CommandNode) -> dict[str, Any]:
+    """Return what the service tells of app."""
+    told: list[dict[str, Any]] = []
+    work({"db": node.db, "most": 10, "gate": {"runs": 3}, "marks": {}}, told.append)
+    (found,) = [one["figures"] for one in told if "figures" in one]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_service_measures_as_status_does(node: CommandNode) -> None:
+    """A container's profile is taken for one, and decisions that a file brought count for neither."""
+    for one in range(4):
+        at = node.begin + 3600 * one
+        node.file("/etc/app.conf", pid=1000 + one, at=at)
+        node.file("/etc/shadow", pid=1000 + one, at=at)
+        node.file(
+            "/var/lib/docker/overlay2/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef/diff/data/a",
+            pid=1000 + one,
+            at=at,
+        )
+        asked = {"class": "file", "name": "/bin/tool", "requested_mask": "x", "denied_mask": "x", "fsuid": "0"}
+        target = "app//null-/bin/tool"
+        node.event(operation="exec", pid=1000 + one, at=at, ouid="0", target=target, **asked)
+        for name in "abcdef":
+            node.file(f"/data/{name}", "w", target, pid=1000 + one, at=at + 1)
+    node.ingest()
+    with Store.open(node.db) as store:
+        store.decide(b"app", "/etc/shadow r,", "accept", who=f"{IMPORTED}anna", when=5, why="")
+    status = json.loads(node.run("--output", "json", "status", "app").out)["readiness"]
+    found = served(node)
+    assert {name: found[name] for name in ("rules", "runs", "waiting", "ready")} == {
+        name: status[name] for name in ("rules", "runs", "waiting", "ready")
+    }
+    assert (found["waiting"], "container's profile" in node.run("suggest", "app").err) == (1, True)
+
+
+def test_status_tells_the_stage(learned: CommandNode) -> None:
+    assert "stage      learning, revision 1, since " in learned.run("status", "app").out
+    assert learned.run("promote", "app").code == 0
+    done = learned.run("status", "app")
+    assert "stage      enforced, revision 2, since " in done.out
+    stage = json.loads(learned.run("--output", "json", "status", "app").out)["stage"]
+    assert (stage["stage"], stage["revision"]) == ("enforced", 2)
+    assert "  enforced" in learned.run("status").out
+    assert json.loads(learned.run("--output", "json", "status").out)["profiles"][0]["stage"] == stage
+
+
+def test_runs_that_were_denied_something_are_no_evidence(learned: CommandNode) -> None:
+    before = gates(learned)["convergence"]["why"]
+    for one in range(3, 40):
+        learned.file("/etc/other", "r", "app", "DENIED", pid=2000 + one, at=learned.begin + 3600 * one)
+    learned.ingest()
+    assert gates(learned)["convergence"]["why"] == before == "ready: 3 rules hold over 4 runs"
+
+
+@pytest.mark.parametrize("path", ["/proc/{pid}/maps", "/proc/{pid}/environ", "/srv/" + "x" * 1100])
+def test_what_is_withheld_is_looked_at_whatever_its_tier(learned: CommandNode, path: str) -> None:
+    for one in range(4):
+        learned.file(path.format(pid=1000 + one), pid=1000 + one, at=learned.begin + 3600 * one)
+    learned.ingest()
+    found = gates(learned)
+    assert [name for name, gate in found.items() if not gate["holds"]] == ["review"]
+    assert "not reviewed: " in found["review"]["why"]
+    document = json.loads(learned.run("--output", "json", "status", "app").out)
+    assert document["readiness"]["waiting"] == 1
+    done = learned.run("promote", "app")
+    assert done.code == 1
+    assert learned.kernel.modes() == {"app": "complain"}
+    (rule,) = [one["rule"] for one in json.loads(learned.run("--output", "json", "review", "app").out)["waiting"]]
+    assert learned.run("--quiet", "review", "app", "--deny", rule).code == 0
+    found = gates(learned)
+    assert [name for name, gate in found.items() if not gate["holds"]] == []
+    assert "; 1 stays denied (see review)" in found["replay"]["why"] or "/proc" in path
+    assert learned.run("--quiet", "review", "app", "--accept", rule).code == 0
+    assert refused(learned) == ["replay"]
+    assert learned.run("--quiet", "suggest", "app", "--save").code == 0
+    assert refused(learned) == []
+    assert learned.run("promote", "app").code == 0
+
+
+@pytest.mark.parametrize("number", [150, 300, 450])
+def test_a_flood_is_no_silent_denial(learned: CommandNode, number: int) -> None:
+    choice = random.Random(1)
+    names = {"".join(choice.choices("bcdfghjklmnpqrstvwz", k=9)) for _ in range(number)}
+    for name in sorted(names):
+        learned.file(f"/srv/app/out/{name}", "w", pid=1000, at=learned.begin + 10)
+    learned.ingest()
+    found = gates(learned)
+    if number > 200:
+        assert f"{min(number, 400) - 200} rules withheld not reviewed: " in found["review"]["why"]
+    assert found["review"]["holds"] == (number < 200)
+    assert found["replay"]["holds"]
+    assert ("50 names of floods unheard" in found["replay"]["why"]) == (number > 400)
