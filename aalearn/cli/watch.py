@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from aalearn.lifecycle.denials import Denial
-    from aalearn.lifecycle.viewing import View, Viewer
+    from aalearn.lifecycle.viewing import Noted, View, Viewer
     from aalearn.store import Store
     from aalearn.store.readings import Step
 
@@ -52,7 +52,8 @@ def command(
 
     face = face_of(context)
     judge = following.judge_here(face)
-    viewer = Viewer(following.limits(face), Options(target=judge.target) if judge else Options())
+    options = Options(target=judge.target) if judge else Options()
+    viewer = Viewer(following.limits(face), options, face.settings.node)
     with face.store(readonly=True) as store:
         name = revisions.known_anywhere(store, profile) if profile is not None else None
         looking = _Looking(face, store, viewer, name, interval)
@@ -99,7 +100,7 @@ def _lines(looking: _Looking) -> None:
 
     views, steps = looking.views(), looking.steps()
     _say_nothing(looking.face, views)
-    before: dict[tuple[bytes, str], int] = {}
+    before: Noted = {}
     while True:
         for denial in news(before, views):
             _write(looking.face, _denial(denial), f"{day_and_time(denial.last)} {denial.line()}")
@@ -158,7 +159,8 @@ def _screenful(views: Sequence[View], console: Any) -> RenderableType:
     for one in latest[:room]:
         style = {1: "bold red", 2: "red", 3: "yellow"}.get(one.judgement.tier, "")
         recent.add_row(*(Text(cell, style=style) for cell in _denial_row(one)))
-    more = [Text(f"… and {len(latest) - room:,} more")] if len(latest) > room else []
+    rest = max(0, len(latest) - room) + sum(view.more for view in views)
+    more = [Text(f"… and {rest:,} more")] if rest else []
     return Group(profiles, Text(""), recent if latest else Text("nothing was denied"), *more)
 
 
@@ -172,6 +174,8 @@ def _text(views: Sequence[View]) -> str:
         for one in view.denials:
             lines += ["", f"{day_and_time(one.last)} {one.line()}"]
             lines += [f"    {line}" for line in _mend(one)]
+        if view.more:
+            lines += ["", f"… and {view.more:,} older kinds of denials, {view.more_events:,} events"]
     return "\n".join(lines)
 
 
@@ -197,10 +201,14 @@ def _profile_rows(views: Sequence[View]) -> Iterator[tuple[str, ...]]:
             str(promoted.revision),
             day_and_time(promoted.since),
             left,
-            f"{view.events:,}",
-            f"{len(view.denials):,}",
+            _times(view.events, at_least=view.at_least),
+            f"{len(view.denials) + view.more:,}",
             f"tier {view.worst}" if view.worst else "-",
         )
+
+
+def _times(count: int, *, at_least: bool) -> str:
+    return f"at least {count:,}" if at_least else f"{count:,}"
 
 
 def _denial_row(one: Denial) -> tuple[str, ...]:
@@ -208,7 +216,7 @@ def _denial_row(one: Denial) -> tuple[str, ...]:
     return (
         day_and_time(one.last),
         shown(one.label),
-        f"{one.count:,}",
+        _times(one.count, at_least=one.at_least),
         judged.what,
         ", ".join(map(shown, one.programs[:3])),
         " ".join(wanted.rule for wanted in judged.wanted) or "none",
@@ -241,6 +249,7 @@ def _denial(one: Denial) -> dict[str, Any]:
         "label": plain(one.label),
         "what": judged.what,
         "times": one.count,
+        "at_least": one.at_least,
         "first": moment(one.first),
         "last": moment(one.last),
         "programs": [plain(program) for program in one.programs],
@@ -274,6 +283,8 @@ def _document(views: Sequence[View]) -> dict[str, Any]:
                 "probation_seconds": round(view.probation, 1),
                 "unit": view.promoted.unit or None,
                 "events": view.events,
+                "at_least": view.at_least,
+                "more": view.more,
                 "worst_tier": view.worst,
                 "denials": [_denial(one) for one in view.denials],
             }

@@ -27,10 +27,16 @@ def pasts(steps: Iterable[Step]) -> tuple[Past, ...]:
     return tuple(Past(step.state, step.revision, step.when, detail_of(step.detail)) for step in steps)
 
 
+def node_of(step: Step) -> str:
+    """Return on which node a step was taken, "" where it does not tell."""
+    node = detail_of(step.detail).get("node")
+    return node if isinstance(node, str) else ""
+
+
 def here(steps: Iterable[Step], node: str) -> tuple[Step, ...]:
     """Return the steps that were taken on a node ("": on any), with those that don't tell where they were taken."""
-    taken = [(step, detail_of(step.detail).get("node")) for step in steps]
-    return tuple(one for one, on in taken if not node or not isinstance(on, str) or not on or same_node(on, node))
+    taken = [(step, node_of(step)) for step in steps]
+    return tuple(step for step, on in taken if not node or not on or same_node(on, node))
 
 
 def last_here(store: Store, name: bytes, node: str) -> Step | None:

@@ -1,36 +1,46 @@
 """What `aalearn watch` shows: each enforced profile with its denials, read from the store beside the service."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
 from aalearn.learn.options import Options
-from aalearn.lifecycle.decided import decisions
-from aalearn.lifecycle.denials import REFUSALS, Denial, Weigher, denials, summed
+from aalearn.lifecycle.denials import REFUSALS, Denial, Memory, Weigher, denials, same_node, summed
 from aalearn.lifecycle.limits import Limits, Promoted, promoted_of
-from aalearn.lifecycle.past import pasts
+from aalearn.lifecycle.past import here, node_of, pasts
+from aalearn.lifecycle.weighing import decided, weigher
 from aalearn.store import Store
 from aalearn.store.readings import Step
 
 _REREAD_S: Final = 10.0  # also where nothing seems to have been committed
+_MOST: Final = 5_000  # kinds of denials that are shown, a profile…
+_ROOM: Final = 16 << 20  # …in at most so many bytes as the store keeps them; the rest is counted
+_MEMORY: Final = 64 << 20  # bytes of judgements
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """One enforced profile: its promotion, how long its probation still lasts (s, 0: over), its last step, and what was
-    denied since, by time.
+    denied since, by time. `more` kinds of denials (`more_events`) are older, and too many to be shown.
     """
 
     promoted: Promoted
     probation: float
     step: Step
     denials: tuple[Denial, ...]
+    more: int = 0
+    more_events: int = 0
 
     @property
     def events(self) -> int:
-        """How many events were denied since the promotion."""
-        return summed(self.denials)
+        """How many events were denied since the promotion; see `at_least`."""
+        return summed(self.denials) + self.more_events
+
+    @property
+    def at_least(self) -> bool:
+        """Whether there may have been more: how often something was denied that began earlier, nobody knows."""
+        return any(one.at_least for one in self.denials)
 
     @property
     def worst(self) -> int:
@@ -39,57 +49,84 @@ class View:
 
 
 class Viewer:
-    """Reads the store again and again. Denials are read anew only when something was committed, judged only once."""
+    """Reads the store again and again. Denials are read anew only when something was committed, judged only once.
 
-    def __init__(self, limits: Limits, options: Options | None = None) -> None:
+    `node`: where steps were taken on that one, its promotion is shown; else the one of the last step. Denials are shown
+    of all nodes.
+    """
+
+    def __init__(self, limits: Limits, options: Options | None = None, node: str = "") -> None:
         self._limits = limits
         self._options = options or Options()
+        self._node = node
+        self._memory = Memory(_MEMORY)
         self._weighers: dict[bytes, Weigher] = {}
-        self._known: dict[bytes, tuple[object, tuple[Denial, ...]]] = {}
+        self._known: dict[bytes, tuple[object, tuple[tuple[Denial, ...], int, int]]] = {}
         self._reread = 0.0
 
     def views(self, store: Store, now: int, only: bytes | None = None) -> tuple[View, ...]:
         """Return a view of each enforced profile by name, or of one; `now` in ms."""
         if monotonic() - self._reread > _REREAD_S:
             self._known.clear()
+            self._weighers.clear()  # what a profile is may be known better by now
             self._reread = monotonic()
         committed = (dict(store.positions()), dict(store.counters()))
         found = []
         for name in sorted(store.stages()):
             if only is None or name == only:
-                steps = store.steps(name)
-                promoted = promoted_of(name, pasts(steps))
-                if promoted is not None:
-                    left = 0.0 if promoted.final else promoted.since / 1000 + self._limits.probation - now / 1000
-                    denied = self._denials(store, promoted, committed)
-                    found.append(View(promoted, max(0.0, left), steps[-1], denied))
+                standing = self._standing(name, store.steps(name))
+                if standing is not None:
+                    promoted, step = standing
+                    since = min(promoted.since, now)  # the clock may have been set back
+                    left = 0.0 if promoted.final else since / 1000 + self._limits.probation - now / 1000
+                    found.append(View(promoted, max(0.0, left), step, *self._denials(store, name, since, committed)))
         return tuple(found)
 
-    def _denials(self, store: Store, promoted: Promoted, committed: object) -> tuple[Denial, ...]:
-        name = promoted.profile
-        decided = decisions(store.decisions(name))[0]
-        mark = (promoted, decided, committed)
+    def _standing(self, name: bytes, steps: Sequence[Step]) -> tuple[Promoted, Step] | None:
+        """Return what is enforced, with the last step there."""
+        nodes = list(dict.fromkeys(node_of(step) for step in reversed(steps)))
+        if any(node and same_node(node, self._node) for node in nodes):
+            nodes = [self._node]
+        for node in nodes:
+            taken = here(steps, node)
+            promoted = promoted_of(name, pasts(taken))
+            if promoted is not None:
+                return promoted, taken[-1]
+        return None
+
+    def _denials(self, store: Store, name: bytes, since: int, committed: object) -> tuple[tuple[Denial, ...], int, int]:
+        """Return the denials that are shown, and how many kinds and events are not."""
+        known = decided(store, name)
+        mark = (since, known, committed)
         before = self._known.get(name)
         if before is not None and before[0] == mark:
             return before[1]
-        weigher = self._weighers.get(name)
-        if weigher is None or weigher.decisions != decided:
-            weigher = self._weighers[name] = Weigher(name, self._options, decided)
-        found = denials(weigher, store.accesses(name, verdicts=REFUSALS), promoted.since)
+        judge = self._weighers.get(name)
+        if judge is None or judge.decisions != known:
+            judge = self._weighers[name] = weigher(store, name, self._options, self._memory)
+        latest = store.latest(name, REFUSALS, since, most=_MOST, room=_ROOM)
+        found = denials(judge, latest.accesses, since), latest.more, latest.more_events
         self._known[name] = (mark, found)
         return found
 
 
-def news(before: Mapping[tuple[bytes, str], int], views: Sequence[View]) -> tuple[Denial, ...]:
-    """Return the denials that happened (again) since `before` was noted, by time; see `noted`."""
-    found = [one for view in views for one in view.denials if one.count > before.get(one.key, 0)]
+Noted = dict[bytes, tuple[int, int]]
+"""By the denial's mark: when it happened last (ms), and how often up to then."""
+
+
+def news(before: Noted, views: Sequence[View]) -> tuple[Denial, ...]:
+    """Return the denials that happened (again) since `before` was noted, by time; see `noted`.
+
+    By the time, for how often something was denied that began before the promotion the store does not tell.
+    """
+    found = [one for view in views for one in view.denials if (one.last, one.count) > before.get(one.mark, (-1, 0))]
     return tuple(sorted(found, key=lambda one: (one.last, one.label, one.judgement.what)))
 
 
-def noted(views: Sequence[View]) -> dict[tuple[bytes, str], int]:
-    """Return how often each denial had happened, to tell later what is new."""
-    found: dict[tuple[bytes, str], int] = {}
+def noted(views: Sequence[View]) -> Noted:
+    """Return when each denial had happened last, to tell later what is new."""
+    found: Noted = {}
     for view in views:
         for one in view.denials:
-            found[one.key] = max(found.get(one.key, 0), one.count)
+            found[one.mark] = max(found.get(one.mark, (-1, 0)), (one.last, one.count))
     return found

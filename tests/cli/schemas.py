@@ -158,6 +158,7 @@ DENIAL = {
     "label": str,
     "what": str,
     "times": int,
+    "at_least": bool,
     "first": str,
     "last": str,
     "programs": [str],
@@ -180,6 +181,8 @@ WATCH = {
             "probation_seconds": float,
             "unit": (str, type(None)),
             "events": int,
+            "at_least": bool,
+            "more": int,
             "worst_tier": int,
             "denials": [DENIAL],
         }

@@ -66,6 +66,21 @@ def test_once_tells_what_was_denied_and_what_would_allow_it(aalearn: Face, db: s
     assert 3500 < profile["probation_seconds"] < 3541
 
 
+def test_what_is_certain_only_in_part_is_said_so(aalearn: Face, db: str) -> None:
+    """It began before the promotion: how often it was since then, nobody knows."""
+    with Store.open(db) as store:
+        for at in (now() - 90_000, now()):
+            made = batch((reading("/srv/new"), at, 100))
+            made.positions["a:log"] = str(at)
+            store.commit(made)
+    done = aalearn("--db", db, "watch", "--once")
+    assert done.code == 1
+    assert "denied open r /srv/new by nginx, at least once; would" in done.out
+    assert "at least 1" in done.out.splitlines()[1]
+    (profile,) = json.loads(aalearn("--db", db, "--output", "json", "watch", "--once").out)["profiles"]
+    assert (profile["events"], profile["at_least"], profile["denials"][0]["at_least"]) == (1, True, True)
+
+
 def test_nothing_enforced_is_said(aalearn: Face, tmp_path: Path) -> None:
     db = f"sqlite:///{tmp_path}/x.db"
     Store.open(db).close()
