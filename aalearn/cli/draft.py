@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aalearn.cli import onnode, promotecase
+from aalearn.cli import onnode
 from aalearn.cli.face import Face, face_of
 from aalearn.cli.output import plain
 from aalearn.model.errors import UsageError
@@ -61,14 +61,15 @@ def command(
 def _checked(face: Face, draft: Draft) -> None:
     """Refuse in a dry run what would be refused; what the store says only where there is one."""
     from aalearn.lifecycle.keeping import drafts
+    from aalearn.lifecycle.past import last_here
     from aalearn.lifecycle.stages import Stage, check, stage_of
 
     machine = onnode.machine(face)
-    entries = promotecase.entries_of(face, machine, draft.name, dry_run=True)
+    entries = onnode.entries_of(face, machine, draft.name, dry_run=True)
     state, written = None, frozenset[str]()
     try:
         with face.store(readonly=True) as store:
-            step = store.stages().get(draft.name)
+            step = last_here(store, draft.name, face.settings.node)
             state, written = step.state if step else None, drafts(store.revisions(draft.name))
     except UsageError:  # there is no store yet
         pass
@@ -91,13 +92,14 @@ def _carry_out(face: Face, draft: Draft, reason: str, *, load: bool) -> None:
     from aalearn.lifecycle.draft import write_only
     from aalearn.lifecycle.keeping import drafts, keep_draft
     from aalearn.lifecycle.node.applier import applied, apply
+    from aalearn.lifecycle.past import last_here
     from aalearn.lifecycle.stages import Stage, check, stage_of
 
     machine = onnode.machine(face)
     now = int(time() * 1000)
     stage = Stage.LEARNING if load else Stage.DRAFT
     with face.store(readonly=False) as store:
-        step = store.stages().get(draft.name)
+        step = last_here(store, draft.name, face.settings.node)
         check(stage_of(step.state if step else None), stage, draft.name)
         entries = applied(machine, draft.name)
         _unedited(machine, draft, entries, drafts(store.revisions(draft.name)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aalearn.cli.face import Face
     from aalearn.lifecycle.node.machine import Machine
+    from aalearn.lifecycle.node.records import Applied
 
 
 def machine(face: Face) -> Machine:
@@ -44,6 +45,24 @@ def before_moving(there: Machine) -> Machine:
             return replace(there, backups=OLD_BACKUPS)
     except UsageError:  # the service may have planted it
         return there
+
+
+def entries_of(face: Face, there: Machine, name: bytes, *, dry_run: bool) -> tuple[Applied, ...] | None:
+    """Return root's record of a profile; in a dry run None, with a note, where only root could read it.
+
+    Raises as `applied`.
+    """
+    from aalearn.lifecycle.node.applier import applied
+    from aalearn.model.errors import AalearnError
+
+    if not dry_run:
+        return applied(there, name)
+    try:
+        return applied(before_moving(there), name)
+    except (AalearnError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        face.say(f"aalearn: note: what was applied here before was not looked at: {why}")
+        return None
 
 
 SYSTEM_FILE = "/etc/aalearn/config.toml"  # as `settings.SYSTEM_FILE`; a test holds them together

@@ -98,17 +98,18 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: Wishes) -> Prom
     """Return the plan and its gates. Raises UsageError for an illegal step, and where there is nothing to promote."""
     from aalearn.lifecycle.gates import forced, gates
     from aalearn.lifecycle.keeping import drafts
+    from aalearn.lifecycle.past import last_here
     from aalearn.lifecycle.promote import out_of_reach, plan
     from aalearn.lifecycle.stages import Stage, check, stage_of
 
     judge = machine.judge()
     with face.store(readonly=wishes.dry_run) as store:
         name = learning.writable_profile(store, profile)
-        step = store.stages().get(name)
+        step = last_here(store, name, face.settings.node)
         before = stage_of(step.state if step else None)
         if before is not Stage.DRAFT:  # a draft that has events was loaded after all
             check(before, Stage.READY, name)
-        entries = promotecase.entries_of(face, machine, name, dry_run=wishes.dry_run)
+        entries = onnode.entries_of(face, machine, name, dry_run=wishes.dry_run)
         chosen, made_now = _revision(face, store, name, wishes)
         if wishes.revision is None:
             _not_taken_back(name, chosen, entries or ())

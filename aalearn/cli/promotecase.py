@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from aalearn.cli import learning, onnode, suggest, vouching
+from aalearn.cli import learning, suggest, vouching
 from aalearn.model.errors import AalearnError
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from aalearn.learn.options import Options
     from aalearn.lifecycle.gates import Author, Case, Gate
     from aalearn.lifecycle.judge import Judge
-    from aalearn.lifecycle.node.machine import Machine
-    from aalearn.lifecycle.node.records import Applied
     from aalearn.lifecycle.node.tasks import Task
     from aalearn.lifecycle.promote import Plan
     from aalearn.lifecycle.proving import Beyond
@@ -49,23 +47,6 @@ class Promotion:
     astray: tuple[Task, ...]
     before: Stage | None
     beyond: Beyond
-
-
-def entries_of(face: Face, machine: Machine, name: bytes, *, dry_run: bool) -> tuple[Applied, ...] | None:
-    """Return root's record of a profile; in a dry run None, with a note, where only root could read it.
-
-    Raises as `applied`.
-    """
-    from aalearn.lifecycle.node.applier import applied
-
-    if not dry_run:
-        return applied(machine, name)
-    try:
-        return applied(onnode.before_moving(machine), name)
-    except (AalearnError, OSError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        face.say(f"aalearn: note: what was applied here before was not looked at: {why}")
-        return None
 
 
 def case_of(

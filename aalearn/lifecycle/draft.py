@@ -93,7 +93,8 @@ def plan(machine: Machine, name: str, *, exe: str = "", container: bool = False,
     running: tuple[Task, ...] = ()
     if resolved:
         program = os.fsencode(resolved)
-        running = tuple(task for task in tasks(machine.proc) if task.exe == program and task.label == UNCONFINED)
+        found = tasks(machine.proc, scripts=True)
+        running = tuple(task for task in found if program in (task.exe, task.script) and task.label == UNCONFINED)
     compiled = judge.compile(text).compiled
     if compiled is None:
         raise PolicyError("the learning profile gives no policy")

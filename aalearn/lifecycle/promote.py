@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aalearn.lifecycle.assigned import assigned
 from aalearn.lifecycle.finding import Found, find
 from aalearn.lifecycle.judge import Judge, Loaded
 from aalearn.lifecycle.keeping import DRAFT
@@ -261,7 +262,9 @@ def carry_out(machine: Machine, made: Plan, stage: Stage, *, who: str, reason: s
 
 def out_of_reach(machine: Machine, name: bytes, policy: bytes, *, loaded: bool = True) -> tuple[Task, ...]:
     """Return the tasks that the profile does not confine until they are restarted, once or before it is `loaded`."""
-    return astray(tasks(machine.proc), name, attaches_by(policy, name), loaded=loaded)
+    found = tasks(machine.proc, scripts=True)
+    started = [unit for unit, profile in assigned(found).items() if profile == name]
+    return astray(found, name, attaches_by(policy, name), loaded=loaded, units=started)
 
 
 def attaches_by(policy: bytes, name: bytes) -> Callable[[bytes], bool]:

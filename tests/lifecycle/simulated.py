@@ -6,6 +6,7 @@ compiled by the real apparmor_parser. The real kernel is tested in tests/vm.
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -133,6 +134,15 @@ class Simulated:
         (folder / "exe").unlink(missing_ok=True)
         (folder / "exe").symlink_to(exe)
         (folder / "cgroup").write_text(f"0::/system.slice/{unit}\n" if unit else "0::/\n")
+
+    def script(self, pid: int, *arguments: str, comm: str, cwd: str = "/", root: str = "/") -> None:
+        """Let a task be an interpreter with these arguments, which the kernel calls `comm`."""
+        folder = self.proc / str(pid)
+        words = [folder.joinpath("exe").readlink().name, *arguments]
+        (folder / "cmdline").write_bytes(b"".join(os.fsencode(word) + b"\0" for word in words))
+        (folder / "comm").write_text(comm + "\n")
+        (folder / "cwd").symlink_to(cwd)
+        (folder / "root").symlink_to(root)
 
     def end(self, pid: int) -> None:
         """End a task."""

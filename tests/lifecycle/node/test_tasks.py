@@ -78,3 +78,59 @@ def test_older_kernels_and_this_one(node: Simulated) -> None:
     assert [task.label for task in tasks(node.proc)] == [b"app"]
     own = [task for task in tasks() if task.pid == os.getpid()]
     assert all(task.exe for task in own)
+
+
+SCRIPTS = [
+    # exe, arguments, comm, what it interprets below the folder of the test ("": nothing of it)
+    ("/usr/bin/dash", ("{}/report.sh",), "report.sh", "report.sh"),
+    ("/usr/bin/bash", ("-e", "{}/report.sh", "--all"), "report.sh", "report.sh"),
+    ("/usr/bin/dash", ("./report.sh",), "report.sh", "report.sh"),
+    ("/usr/bin/dash", ("{}/link",), "link", "report.sh"),
+    ("/usr/bin/python3.11", ("{}/a-rather-long-name.py", "x"), "a-rather-long-n", "a-rather-long-name.py"),
+    ("/usr/bin/python3.11", ("-u", "{}/report.sh"), "python3", "report.sh"),  # by env
+    ("/opt/own/interp", ("-x", "{}/report.sh"), "report.sh", "report.sh"),
+    ("/usr/bin/bash", ("-c", "{}/report.sh"), "bash", ""),
+    ("/usr/bin/bash", ("-lc", "{}/report.sh"), "bash", ""),
+    ("/usr/bin/python3.11", ("-m", "{}/report.sh"), "python3", ""),
+    ("/usr/bin/vim", ("{}/report.sh",), "vim", ""),
+    ("/usr/sbin/report.sh", ("{}/report.sh",), "report.sh", ""),
+    ("/usr/bin/bash", (), "bash", ""),
+]
+
+
+@pytest.mark.parametrize(("exe", "arguments", "comm", "script"), SCRIPTS)
+def test_what_an_interpreter_interprets(
+    node: Simulated, tmp_path: Path, exe: str, arguments: tuple[str, ...], comm: str, script: str
+) -> None:
+    folder = tmp_path.resolve() / "bin"
+    folder.mkdir()
+    (folder / "report.sh").touch()
+    (folder / "link").symlink_to("report.sh")
+    node.task(7, "unconfined", exe, "report.service")
+    node.script(7, *(word.format(folder) for word in arguments), comm=comm, cwd=str(folder))
+    wanted = os.fsencode(folder / script) if script else b""
+    (found,) = tasks(node.proc, scripts=True)
+    assert found.script == wanted
+    assert tasks(node.proc)[0].script == b""
+    left = astray((found,), b"app", lambda path: path == wanted)
+    assert bool(left) == bool(script)
+    if script:
+        assert str(found) == f"pid 7 ({exe} {folder / script} of report.service) runs under unconfined"
+
+
+def test_a_script_of_another_root_is_not_followed(node: Simulated, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("report.sh")
+    node.task(7, "unconfined", "/usr/bin/dash")
+    node.script(7, f"{tmp_path}/x/../link", comm="link", root="/var/lib/container")
+    assert tasks(node.proc, scripts=True)[0].script == os.fsencode(tmp_path / "link")
+    node.task(8, "app (enforce)", "/usr/bin/dash")
+    node.script(8, f"{tmp_path}/link", comm="link")
+    assert tasks(node.proc, scripts=True)[1].script == b""
+
+
+def test_a_unit_that_shall_start_under_the_profile(node: Simulated) -> None:
+    node.task(7, "unconfined", "/usr/bin/app", "web.service")
+    node.task(8, "unconfined", "/usr/bin/app", "other.service")
+    node.task(9, "other (enforce)", "/usr/bin/app", "web.service")
+    left = astray(tasks(node.proc), b"app", lambda _: False, units=("web.service",))
+    assert [task.pid for task in left] == [7]
