@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from aalearn.model.errors import AalearnError, StoreError
+from aalearn.model.errors import AalearnError
 from aalearn.model.text import shown
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def record(
         with face.store(readonly=False) as store:
             text = json.dumps({**detail, "node": face.settings.node}, sort_keys=True)
             store.step(name, state, revision=revision, who=who(), reason=reason, when=when, detail=text)
-    except StoreError as error:
+    except AalearnError as error:  # a store that can't be opened, or made, as well
         face.say(f"aalearn: note: it is done, but not written down: {error}; run `aalearn reconcile --fix` later")
         return False
     face.detail(f"aalearn: {shown(name)} is {state}")

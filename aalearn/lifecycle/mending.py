@@ -3,6 +3,7 @@
 A file that a person edited is never overwritten, and no task is restarted.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -33,12 +34,29 @@ def ends(machine: Machine, intent: Intent) -> str:
     """Return how an interrupted change should end, "finish" or "undo".
 
     A way back is always gone to its end. A change forward is, where the kernel runs it already; else it is taken back.
-    So is a removal under whose profile tasks run: they are confined still, and would not be. Raises PolicyError.
+    So is a removal under whose profile tasks run: they are confined still, and would not be. And so is what can't be
+    finished, because a backup is missing. Raises PolicyError where one is missing that both ways need.
     """
+    if _finishes(machine, intent):
+        with contextlib.suppress(PolicyError):  # what can't be finished is taken back
+            _readable(machine, intent, back=False)
+            return "finish"
+    _readable(machine, intent, back=True)
+    return "undo"
+
+
+def _finishes(machine: Machine, intent: Intent) -> bool:
     if intent.stage in _BACKWARDS:
-        confined = not intent.new_policy and machine.loaded(intent.name) and under(tasks(machine.proc), intent.name)
-        return "undo" if confined else "finish"
-    return "finish" if _runs(machine, intent) else "undo"
+        return not (not intent.new_policy and machine.loaded(intent.name) and under(tasks(machine.proc), intent.name))
+    return _runs(machine, intent)
+
+
+def _readable(machine: Machine, intent: Intent, *, back: bool) -> None:
+    """Do nothing where all backups are there that an end needs. Raises PolicyError."""
+    kept = (intent.old_text, intent.old_policy) if back else (intent.new_text,)
+    with Records.open(machine.backups) as records:
+        for digest in (*kept, intent.new_policy, *(file.old if back else file.new for file in intent.more)):
+            records.get(digest)
 
 
 def _runs(machine: Machine, intent: Intent) -> bool:

@@ -1,8 +1,9 @@
 """Looking at this machine for `reconcile`: what is on disk, in the kernel and in root's own record, by profile."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from aalearn.lifecycle.assigned import assigned
 from aalearn.lifecycle.difference import differences
 from aalearn.lifecycle.finding import find
 from aalearn.lifecycle.judge import Loaded as Decoded
@@ -29,14 +30,15 @@ _ON_NODE = (Stage.LEARNING, Stage.CANARY, Stage.ENFORCED, Stage.REVERTED, Stage.
 @dataclass(frozen=True, slots=True)
 class Machinery:
     """What is looked at once for all profiles: what is loaded, the tasks, and root's record; `unread` says what of that
-    record can't be read.
+    record can't be read, `started` which units shall start under which profile.
     """
 
     loaded: tuple[Loaded, ...]
     tasks: tuple[Task, ...]
     applied: dict[bytes, tuple[Applied, ...]]
     intents: tuple[Intent, ...]
-    unread: tuple[PolicyError, ...] = ()
+    unread: tuple[PolicyError, ...]
+    started: Mapping[str, bytes]
 
 
 def look(machine: Machine) -> Machinery:
@@ -49,7 +51,8 @@ def look(machine: Machine) -> Machinery:
         with Records.open(machine.backups) as records:
             entries, intents, unread = records.readable()
     loaded = tuple(one for one in machine.kernel.loaded() if not one.namespace)
-    return Machinery(loaded, tasks(machine.proc), entries, intents, unread)
+    found = tasks(machine.proc, scripts=True)
+    return Machinery(loaded, found, entries, intents, unread, assigned(found))
 
 
 def expected(entries: Sequence[Applied]) -> Expected:
@@ -158,7 +161,7 @@ def missing(machine: Machine, entries: Sequence[Applied]) -> dict[str, str]:
 def _policy(
     machine: Machine, profile: bytes, entries: Sequence[Applied], content: bytes | None
 ) -> tuple[bytes | None, str, str]:
-    """Return the policy that should run, what will change its mode at the next boot, and why there is none.
+    """Return the policy that should run, the file that has a complain flag again, and why there is none.
 
     Of a profile of our own it is what was applied. Where only an addition is ours, the rest of the profile is the
     package's and may have changed since: it is what disk gives now.
@@ -176,8 +179,7 @@ def _policy(
         flags = {one.complain for one in decode(written.policy(judge)) if is_of(one.name, profile)}
         boot = ""
         if last.mode == "enforce" and True in flags:
-            file = shown(str(machine.profiles / written.place))
-            boot = f"{file} has a complain flag again: at the next boot {shown(profile)} is not enforced"
+            boot = written.place
         return compiled(machine, profile, entries, content or b""), boot, ""
     except AalearnError as error:
         return kept, "", shown(str(error))
@@ -216,4 +218,5 @@ def _lost(there: Machinery, profile: bytes, policy: bytes) -> tuple[Task, ...]:
     """Return the tasks that the profile does not confine until they are restarted."""
     own = next((one for one in decode(policy) if one.name == profile), None)
     oracle = Oracle.of(subject_of(own)) if own is not None else None
-    return astray(there.tasks, profile, oracle.attaches if oracle else lambda _: False)
+    units = [unit for unit, name in there.started.items() if name == profile]
+    return astray(there.tasks, profile, oracle.attaches if oracle else lambda _: False, units=units)

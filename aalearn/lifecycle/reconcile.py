@@ -77,9 +77,10 @@ class Observed:
     """What is there. `file` is the digest of what stands at the place, "" for nothing; `names` those that should be
     loaded; `astray` are tasks in words; `trouble` says why the text on disk gives no policy, "" where it does.
 
-    `lacking` are places of further files that are gone; `boot` says what puts the profile into another mode at the next
-    boot than it was applied in, "" for nothing. Of a profile that should be gone `others` says why what is there is not
-    aalearn's to take away, "" where it is, and `users` are the tasks under it in words; `units` are theirs then.
+    `lacking` are places of further files that are gone; `boot` is that of a file with a complain flag, "" for none: at
+    the next boot the profile is not enforced, as it was applied. Of a profile that should be gone `others` says why
+    what is there is not aalearn's to take away, "" where it is, and `users` are the tasks under it in words; `units`
+    are theirs then.
     """
 
     file: str
@@ -189,7 +190,10 @@ def _disk(profile: bytes, expected: Expected, seen: Observed, folder: str) -> li
         found.append(Difference(profile, Kind.FILE_EDITED, what, mend))
     if seen.boot:
         mend = f"take it out and run `{FIX}`, or `aalearn rollback {name} --complain`"
-        found.append(Difference(profile, Kind.FILE_EDITED, seen.boot, mend))
+        still = any(one.name == profile and one.mode == expected.mode for one in seen.running)
+        what = f"{folder}/{shown(seen.boot)} has a complain flag again"
+        when = f"at the next boot {name} is not enforced" if still else f"{name} is not enforced"
+        found.append(Difference(profile, Kind.FILE_EDITED, f"{what}: {when}", mend))
     return [*found, *_links(profile, expected, seen, folder)]
 
 

@@ -150,9 +150,25 @@ def test_one_change_that_can_t_be_ended_holds_up_no_other(
         (node.machine.backups / f"blob.{digest}").write_bytes(b"x")
     left, told = fixed(aalearn, db)
     assert "the interrupted change of app was not ended" in told
-    assert [one.partition(":")[0] for one in left] == ["interrupted"]
+    (open_one,) = left
+    assert open_one.startswith("interrupted: a change to reverted was interrupted, and can't be ended: the backup")
+    assert f"put {node.base}/app right by hand and load it, then remove the file intent.* of it" in open_one
     assert node.kernel.modes()["other"] == "enforce", "which was not loaded"
     assert "other: learning is written down" in told
+
+
+def test_what_can_t_be_finished_for_want_of_a_backup_is_taken_back(
+    aalearn: Face, node: Simulated, db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(type(node.kernel), "load", dies)
+        with pytest.raises(SystemExit):
+            aalearn("--db", db, "rollback", "app")
+    (intent,) = pending(node.machine)
+    (node.machine.backups / f"blob.{intent.new_text}").unlink()
+    assert "(undo is right)" in aalearn("--db", db, "reconcile").out
+    assert fixed(aalearn, db)[0] == []
+    assert (text_of(node), node.kernel.modes()) == (TWO, {"app": "enforce"})
 
 
 @pytest.mark.parametrize("kind", ["applied", "intent"])
@@ -250,7 +266,8 @@ def test_a_complain_flag_that_was_put_back_is_told(aalearn: Face, added: tuple[S
         node.load(several.OWN.replace("include if exists <local/usr.app>", several.ONE))
     for _ in range(2):
         (left,), _ = fixed(aalearn, db)
-        assert left.startswith(f"file-edited: {node.base}/usr.app has a complain flag again: at the next boot app is")
+        assert left.startswith(f"file-edited: {node.base}/usr.app has a complain flag again: ")
+        assert ("at the next boot app is not enforced" in left) != loaded
         assert (node.base / "usr.app").read_text() == several.OWN
         assert node.kernel.modes()["app"] == ("complain" if loaded else "enforce")
     (node.base / "usr.app").write_text(several.ENFORCED)

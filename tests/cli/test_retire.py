@@ -204,3 +204,12 @@ def test_a_file_of_its_name_that_defines_another_stays(aalearn: Face, node: Simu
     done = aalearn("--db", f"sqlite:///{tmp_path}/x.db", "retire", "app")
     assert (done.code, node.kernel.modes()) == (0, {}), done.err
     assert text_of(node) == "profile other { }\n"
+
+
+def test_a_store_that_can_t_be_made_holds_nothing_up(aalearn: Face, node: Simulated, db: str) -> None:
+    done = aalearn("--db", "sqlite:////proc/nothere/x.db", "--output", "json", "retire", "app")
+    assert (done.code, node.kernel.modes()) == (0, {}), done.err
+    assert json.loads(done.out)["recorded"] is False
+    assert "it is done, but not written down" in done.err
+    assert aalearn("--db", db, "--quiet", "reconcile", "--fix").code == 0
+    assert last_step(db)[0] == "retired"
