@@ -207,13 +207,13 @@ def _save(
     from time import time
 
     from aalearn.lifecycle.decided import who
-    from aalearn.lifecycle.keeping import keep
+    from aalearn.lifecycle.keeping import keep, says_the_same
 
     if not proposal.text:
         face.say("aalearn: not saved: there is no text")
         return
     with face.store(readonly=False) as store:
-        if last is not None and last.text == proposal.text and vouching.settled(face, store, name, last):
+        if last is not None and says_the_same(last, proposal) and vouching.settled(face, store, name, last):
             face.say(f"aalearn: not saved: this is revision {last.number}")
             return
         kept = keep(

@@ -39,7 +39,7 @@ def keep(
     detail = {
         "form": str(proposal.form),
         "file": proposal.file.name if proposal.file is not None else "",
-        "based_on": _digest_of_file(proposal),
+        "based_on": based_on(proposal),
         "window": window(accesses),
         "include_denied": include_denied,
         **_told(text),
@@ -98,7 +98,16 @@ def _told(text: str) -> dict[str, Any]:
     return {"mode": mode if found else "", "flags": flags, "blocks": [block.path for block in found]}
 
 
-def _digest_of_file(proposal: Proposal) -> str:
+def says_the_same(kept: Revision, proposal: Proposal) -> bool:
+    """Return whether a revision is just what a proposal would be kept as: the text, its place, and what stood there."""
+    detail = detail_of(kept.detail)
+    same = kept.text == proposal.text and detail.get("form") == proposal.form
+    if not same or proposal.form is Form.WHOLE or proposal.file is None:
+        return same
+    return (detail.get("file"), detail.get("based_on")) == (proposal.file.name, based_on(proposal))
+
+
+def based_on(proposal: Proposal) -> str:
     """Return the sha256 of what stands where the text belongs, "" for nothing."""
     if proposal.file is None or proposal.form is Form.WHOLE:
         return ""

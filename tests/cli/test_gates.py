@@ -154,3 +154,20 @@ def test_a_flood_is_no_silent_denial(learned: CommandNode, number: int) -> None:
     assert found["review"]["holds"] == (number < 200)
     assert found["replay"]["holds"]
     assert ("50 names of floods unheard" in found["replay"]["why"]) == (number > 400)
+
+
+def test_a_local_file_that_appeared_since_can_be_saved_for(node: CommandNode) -> None:
+    node.sim.load("abi <abi/3.0>,\nprofile app /usr/bin/app {\n  include if exists <local/app>\n}\n", "app")
+    node.runs()
+    node.ingest()
+    assert "saved as revision 1" in node.run("suggest", "app", "--save").err
+    assert "not saved: this is revision 1" in node.run("suggest", "app", "--save").err
+    (node.base / "local").mkdir(exist_ok=True)
+    (node.base / "local/app").write_text("")
+    done = node.run("promote", "app")
+    assert done.code == 2
+    assert "was changed since revision 1 was made: `aalearn suggest app --save` makes a new revision" in done.err
+    assert "saved as revision 2" in node.run("suggest", "app", "--save").err
+    assert "not saved: this is revision 2" in node.run("suggest", "app", "--save").err
+    assert node.run("promote", "app").code == 0
+    assert "/etc/app.conf r," in (node.base / "local/app").read_text()
