@@ -44,7 +44,7 @@ def command(
     with ExitStack() as stack:
         named = any(map(revisions.is_selector, (old, new)))
         store = stack.enter_context(face.store(readonly=True)) if named else None
-        changes = differences(revisions.load(store, old, judge), revisions.load(store, new, judge))
+        changes = differences(*(revisions.load(store, one, judge, face.settings.node) for one in (old, new)))
     document = {"schema": 1, "a": shown(old), "b": shown(new), "changes": [_change(change) for change in changes]}
     face.emit(document, _text(changes))
     if changes:

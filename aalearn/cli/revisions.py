@@ -32,27 +32,29 @@ def is_selector(word: str) -> bool:
     return _SELECTOR.fullmatch(word) is not None and not Path(word).exists()
 
 
-def select(store: Store, word: str) -> tuple[bytes, Revision]:
-    """Return the profile and the revision that a selector names. Raises UsageError for one that is not there."""
+def select(store: Store, word: str, node: str = "") -> tuple[bytes, Revision]:
+    """Return the profile and the revision that a selector names; what is enforced is asked of `node`, see
+    `past.standing_of`. Raises UsageError for one that is not there.
+    """
     match = _SELECTOR.fullmatch(word)
     if match is None:
         raise UsageError(f"{shown(word)} names no revision: write PROFILE@NUMBER, PROFILE@last or PROFILE@enforced")
     name = known_anywhere(store, match["profile"])
-    return name, which(store, name, match["which"])
+    return name, which(store, name, match["which"], node)
 
 
-def which(store: Store, name: bytes, word: str) -> Revision:
+def which(store: Store, name: bytes, word: str, node: str = "") -> Revision:
     """Return a profile's revision by number, the last one, or the one that is enforced. Raises UsageError."""
     revisions = store.revisions(name)
     if word == "last" and revisions:
         return revisions[-1]
     if word == "enforced":
-        from aalearn.lifecycle.past import promoted
+        from aalearn.lifecycle.past import standing_of
 
-        standing = promoted(store, name)
+        standing = standing_of(name, store.steps(name), node)
         if standing is None:
             raise UsageError(f"no revision of {shown(name)} is enforced: see `aalearn history {shown(name)}`")
-        return numbered(revisions, standing.revision, name)
+        return numbered(revisions, standing[0].revision, name)
     return numbered(revisions, 0 if word == "last" else int(word), name)
 
 
@@ -67,7 +69,7 @@ def numbered(revisions: Sequence[Revision], number: int, name: bytes) -> Revisio
     raise UsageError(f"{shown(name)} has no revision {number or 'yet'}: {there}")
 
 
-def load(store: Store | None, word: str, judge: Judge) -> Loaded:
+def load(store: Store | None, word: str, judge: Judge, node: str = "") -> Loaded:
     """Return the compiled policy that a word names: a revision's or a file's.
 
     A revision that is the content of a local include is compiled as all that a profile of its name has. Raises
@@ -78,6 +80,6 @@ def load(store: Store | None, word: str, judge: Judge) -> Loaded:
 
     if store is None or not is_selector(word):
         return load_file(Path(word), judge)
-    name, revision = select(store, word)
+    name, revision = select(store, word, node)
     text, _ = whole_text(name, revision.text)
     return judge.compile(text, strict=False)

@@ -1,7 +1,7 @@
 """What the store remembers of a profile's life, as the pure parts need it; and a revision's text as a whole profile."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aalearn.grammar.profiles import read_profiles
@@ -44,9 +44,20 @@ def last_here(store: Store, name: bytes, node: str) -> Step | None:
     return next(reversed(here(store.steps(name), node)), None)
 
 
-def promoted(store: Store, name: bytes, node: str = "") -> Promoted | None:
-    """Return what of a profile is enforced now on a node, as far as we know; None for nothing."""
-    return promoted_of(name, pasts(here(store.steps(name), node)))
+def standing_of(name: bytes, steps: Sequence[Step], node: str = "") -> tuple[Promoted, Step] | None:
+    """Return what of a profile is enforced, as far as we know, with the last step there; None for nothing.
+
+    On `node`, where steps were taken on it ("": on any); else where the last step was taken.
+    """
+    nodes = list(dict.fromkeys(node_of(step) for step in reversed(steps)))
+    if any(on and same_node(on, node) for on in nodes):
+        nodes = [node]
+    for one in nodes:
+        taken = here(steps, one)
+        found = promoted_of(name, pasts(taken))
+        if found is not None:
+            return found, taken[-1]
+    return None
 
 
 def whole_text(name: bytes, text: str) -> tuple[str, bool]:

@@ -6,9 +6,9 @@ from time import monotonic
 from typing import Final
 
 from aalearn.learn.options import Options
-from aalearn.lifecycle.denials import REFUSALS, Denial, Memory, Weigher, denials, same_node, summed
-from aalearn.lifecycle.limits import Limits, Promoted, promoted_of
-from aalearn.lifecycle.past import here, node_of, pasts
+from aalearn.lifecycle.denials import REFUSALS, Denial, Memory, Weigher, denials, summed
+from aalearn.lifecycle.limits import Limits, Promoted
+from aalearn.lifecycle.past import standing_of
 from aalearn.lifecycle.weighing import decided, weigher
 from aalearn.store import Store
 from aalearn.store.readings import Step
@@ -51,8 +51,7 @@ class View:
 class Viewer:
     """Reads the store again and again. Denials are read anew only when something was committed, judged only once.
 
-    `node`: where steps were taken on that one, its promotion is shown; else the one of the last step. Denials are shown
-    of all nodes.
+    `node`: whose promotions are shown, see `past.standing_of`. Denials are shown of all nodes.
     """
 
     def __init__(self, limits: Limits, options: Options | None = None, node: str = "") -> None:
@@ -74,25 +73,13 @@ class Viewer:
         found = []
         for name in sorted(store.stages()):
             if only is None or name == only:
-                standing = self._standing(name, store.steps(name))
+                standing = standing_of(name, store.steps(name), self._node)
                 if standing is not None:
                     promoted, step = standing
                     since = min(promoted.since, now)  # the clock may have been set back
                     left = 0.0 if promoted.final else since / 1000 + self._limits.probation - now / 1000
                     found.append(View(promoted, max(0.0, left), step, *self._denials(store, name, since, committed)))
         return tuple(found)
-
-    def _standing(self, name: bytes, steps: Sequence[Step]) -> tuple[Promoted, Step] | None:
-        """Return what is enforced, with the last step there."""
-        nodes = list(dict.fromkeys(node_of(step) for step in reversed(steps)))
-        if any(node and same_node(node, self._node) for node in nodes):
-            nodes = [self._node]
-        for node in nodes:
-            taken = here(steps, node)
-            promoted = promoted_of(name, pasts(taken))
-            if promoted is not None:
-                return promoted, taken[-1]
-        return None
 
     def _denials(self, store: Store, name: bytes, since: int, committed: object) -> tuple[tuple[Denial, ...], int, int]:
         """Return the denials that are shown, and how many kinds and events are not."""

@@ -6,7 +6,7 @@ All is read within bounds: the service must not grow with what programs make up.
 from dataclasses import replace
 from typing import Final
 
-from aalearn.learn.containers import told
+from aalearn.learn.containers import recognised
 from aalearn.learn.options import Decision, Options
 from aalearn.lifecycle.decided import decisions
 from aalearn.lifecycle.denials import REFUSALS, Memory, Weigher
@@ -27,9 +27,8 @@ def in_container(store: Store, name: bytes) -> bool:
     records that were seen last alone.
     """
     runs = store.runs(name)
-    if sum(bool(run.container) for run in runs) * 2 > len(runs):
-        return True
-    return bool(told(store.latest(name, _EVIDENCE).accesses))
+    seen = sum(bool(run.container) for run in runs)
+    return bool(recognised(store.latest(name, _EVIDENCE).accesses, seen, len(runs)))
 
 
 def weigher(store: Store, name: bytes, options: Options, memory: Memory | None = None) -> Weigher:
