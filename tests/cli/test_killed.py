@@ -13,7 +13,7 @@ from aalearn.cli.main import run
 from aalearn.lifecycle.node.applier import applied, pending
 from aalearn.store import Store
 from tests.cli.conftest import Face
-from tests.cli.promoted import ONE, TWO, text_of
+from tests.cli.promoted import ONE, TWO, last_step, promote, text_of
 from tests.lifecycle.simulated import Simulated
 
 pytestmark = [pytest.mark.parser, pytest.mark.slow]
@@ -99,3 +99,34 @@ def test_killed_at_random_moments_all_agree(aalearn: Face, node: Simulated, db: 
         agreed(aalearn, node, db)
     assert hit > KILLS // 4
     assert opened >= 3
+
+
+def test_a_retirement_killed_at_random_moments(aalearn: Face, node: Simulated, db: str) -> None:
+    """It is wholly there or wholly gone, and the store says which."""
+    draw = random.Random(21)
+    lasted, opened, gone = 0.0, 0, 0
+    for number in range(KILLS // 2):
+        start = time.monotonic()
+        pid = forked(db, ["retire", "app", "--reason", "gone"])
+        if number:
+            seconds = draw.uniform(0.1, 1.0) * lasted
+            while time.monotonic() < start + (60 if number % 2 else seconds):
+                if number % 2 and (begun(node) or ended(pid)):
+                    break
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        lasted = lasted or time.monotonic() - start
+        opened += len(pending(node.machine))
+        fixed = aalearn("--db", db, "reconcile", "--fix")
+        assert fixed.code == 0, fixed.err + fixed.out
+        entry = applied(node.machine, b"app")[-1]
+        assert json.loads(aalearn("--db", db, "--output", "json", "reconcile").out)["differences"] == []
+        assert last_step(db)[:2] == (entry.stage, entry.revision)
+        there = (node.base / "app").exists()
+        assert (entry.stage, node.kernel.modes()) == (("enforced", {"app": "enforce"}) if there else ("retired", {}))
+        if not there:
+            gone += 1
+            assert (last_step(db)[2], applied(node.machine, b"app")[-2].stage) == ("gone", "enforced")
+            promote(node, db, TWO, "enforced", 2)
+    assert gone >= 2
+    assert opened >= 2
