@@ -87,13 +87,18 @@ def _gone(machine: Machine, promotion: Promotion, done: Done) -> str:
 
     try:
         last = applied(machine, promotion.name)[-1:]
-        if done.applied is not None and (not last or last[0].number != done.applied.number):
+        if done.applied is not None and not (last and _same(last[0], done.applied)):
             by = f"{shown(last[0].stage)} by {shown(last[0].who)}: {shown(last[0].reason)}" if last else "retired"
             return f"{by}; `aalearn history {shown(promotion.name)}` tells more"
         modes = {one.mode for one in machine.loaded(promotion.name) if one.name == promotion.name}
     except AalearnError as error:
         return f"what is in force could not be looked at: {error}"
     return "" if modes == {"enforce"} else f"the kernel has it in {shown(', '.join(modes) or 'no')} mode"
+
+
+def _same(last: Applied, ours: Applied) -> bool:
+    """Return whether the last entry is ours, or puts the same in force again (`reconcile --fix` does)."""
+    return (last.place, last.text, last.policy, last.mode) == (ours.place, ours.text, ours.policy, ours.mode)
 
 
 def _record(

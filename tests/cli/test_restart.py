@@ -1,14 +1,18 @@
 """`aalearn promote --restart` when the restart is not the end of it: the unit fails, or the profile is taken back."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from aalearn.lifecycle.limits import promoted_of
 from aalearn.lifecycle.node import requests
 from aalearn.lifecycle.node.applier import applied
+from aalearn.lifecycle.node.entries import promoted_since
 from aalearn.lifecycle.node.tasks import Task
+from aalearn.lifecycle.past import pasts
 from aalearn.store import Store
 from tests.cli.conftest import Face
 from tests.cli.nodes import CommandNode
@@ -76,6 +80,30 @@ def test_complain_mode_by_another_s_hand_meanwhile(node: CommandNode, monkeypatc
     assert done.code == 1
     assert "is not any more: the kernel has it in complain mode" in done.err
     assert states(node) == ["learning", "ready", "enforced"]
+
+
+def test_both_records_begin_the_probation_with_the_last_promotion(
+    node: CommandNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is promoted again later, to restart a unit: the service may ask as long as it thinks that it may."""
+
+    def restart(_: tuple[str, ...], look: Callable[[], tuple[Task, ...]]) -> tuple[Task, ...]:
+        return look()
+
+    monkeypatch.setattr("aalearn.lifecycle.promote.restart", restart)
+    assert node.run("promote", "app").code == 0
+    first = applied(node.sim.machine, b"app")[-1].when
+    time.sleep(0.01)
+    assert node.run("promote", "app", "--restart", "app.service").code == 0
+    entries = applied(node.sim.machine, b"app")
+    with Store.open(node.db, readonly=True) as store:
+        steps = store.steps(b"app")
+    found = promoted_of(b"app", pasts(steps))
+    told = [json.loads(step.detail) for step in steps]
+    assert found is not None
+    assert found.since == promoted_since(entries) == entries[-1].when > first
+    assert [one.get("since") for one in told][-2:] == [found.since, found.since]
+    assert {one["node"] for one in told} == {"web-1"}
 
 
 def test_a_restart_that_fails(node: CommandNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
