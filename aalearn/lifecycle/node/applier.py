@@ -119,6 +119,8 @@ def undo(machine: Machine, intent: Intent) -> None:
     machine.kernel.ready()
     with Records.open(machine.backups) as records:
         if intent in records.pending():
+            _unedited(machine, intent)
+            records.strike(intent)  # killed after it was written down
             _undone(machine, records, intent)
 
 
@@ -264,9 +266,8 @@ def _carried_out(machine: Machine, records: Records, intent: Intent) -> Done:
 def _recorded(records: Records, intent: Intent) -> Applied:
     """Return the entry of a change that was done, which is written down now unless it was before a crash."""
     entries = records.applied(intent.name)
-    for one in entries[-1:]:
-        if (one.when, one.text, one.stage) == (intent.when, intent.new_text, intent.stage):
-            return one
+    if entries and entries[-1].is_of(intent):
+        return entries[-1]
     found = [_found(records, intent)] if not entries and (intent.old_text or intent.old_policy) else []
     last = entries[-1].number if entries else len(found)
     made = Applied(

@@ -114,6 +114,10 @@ class Applied:
     probation: int = 0
     replaced: str = ""
 
+    def is_of(self, intent: Intent) -> bool:
+        """Return whether it tells of that change."""
+        return (self.when, self.text, self.stage) == (intent.when, intent.new_text, intent.stage)
+
 
 @dataclass(slots=True)
 class Records:
@@ -221,6 +225,15 @@ class Records:
             entries.append(replace(entry, number=entries[-1].number + 1 if entries else 1))
         self._write(_file("applied", _text(profile)), [asdict(one) for one in _kept(entries)], profile)
         return entries[-1]
+
+    def strike(self, intent: Intent) -> None:
+        """Take out again what was recorded of a change, and what was found by it, for it is undone."""
+        entries = self.applied(intent.name)
+        left = [one for one in entries if not one.is_of(intent) and (one.stage or one.when != intent.when)]
+        if not left:
+            self._folder.remove(_file("applied", intent.profile))
+        elif len(left) < len(entries):
+            self._write(_file("applied", intent.profile), [asdict(one) for one in left], intent.name)
 
     def _forget(self) -> None:
         """Remove the backups that nothing refers to; none where not all of the records can be read."""

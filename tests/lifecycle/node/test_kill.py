@@ -5,11 +5,15 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from aalearn.lifecycle.node import files
 from aalearn.lifecycle.node.applier import applied, apply, finish, pending, undo
+from aalearn.lifecycle.node.records import Applied, Records
+from aalearn.lifecycle.node.requests import revert
 from tests.lifecycle.node.test_applier import NEW, OLD, change
 from tests.lifecycle.simulated import Simulated
 
@@ -72,3 +76,51 @@ def test_whole_at_any_moment(tmp_path: Path) -> None:
     assert opened > 3
     apply(node.machine, changes[1])
     assert [name for name in os.listdir(node.base) if name.startswith(".")] == []
+
+
+def test_what_is_written_down_is_what_is_there(tmp_path: Path) -> None:
+    """Of a retirement, a way back without a target, and one that removes a local file, whenever they are killed."""
+    draw = random.Random(os.getpid())
+    opened = 0
+    for number in range(KILLS):
+        node = Simulated(tmp_path / str(number))
+        place = "local/app" if number % 3 == 2 else "app"
+        entries = begun_and_killed(node, place, retired=number % 3 == 1, seconds=draw.uniform(0, 0.12))
+        for intent in pending(node.machine):
+            opened += 1
+            (undo if draw.random() < 0.3 else finish)(node.machine, intent)
+        now = applied(node.machine, b"app")
+        assert now[: len(entries)] == entries, "nothing is forgotten"
+        last = now[-1]
+        file = node.base / place
+        assert last.text == files.digest(file.read_bytes() if file.exists() else None)
+        assert last.mode == node.kernel.modes().get("app", "")
+        if last.stage == "reverted":
+            assert last.before == entries[-2].before
+        with Records.open(node.machine.backups) as records:
+            for entry in now:
+                records.get(entry.text)
+                records.get(entry.policy)
+    assert opened > 1
+
+
+def begun_and_killed(node: Simulated, place: str, *, retired: bool, seconds: float) -> tuple[Applied, ...]:
+    """Promote twice, then kill the way back or the end; return what was written down before that."""
+    if place == "app":
+        node.load(OLD, "app")
+        texts = [NEW, NEW.replace("/b r,", "/c r,")]
+        wanted = [change(node, text, revision=at) for at, text in enumerate(texts, 1)]
+    else:
+        own = NEW.replace("/b r,", "include if exists <local/app>")
+        node.load(own, "app")
+        policy = node.policy(own.replace("include if exists <local/app>", "/x r,"))
+        wanted = [replace(change(node), place=place, text=b"  /x r,\n", policy=policy)]
+    for one in wanted:
+        apply(node.machine, one)
+    before = applied(node.machine, b"app")
+    last = replace(wanted[0], text=None, policy=None, stage="retired")
+    if retired:
+        killed(lambda: apply(node.machine, last), seconds, lambda: None)
+    else:
+        killed(lambda: revert(node.machine, b"app", who="bob", reason=""), seconds, lambda: None)
+    return before

@@ -182,6 +182,29 @@ def test_a_way_back_that_was_interrupted_leads_on_to_where_it_would_have(
     assert (node.base / "app").read_text() == OLD
 
 
+def test_a_change_that_was_written_down_and_is_undone_is_struck_out(
+    node: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.load(OLD, "app")
+    before = node.state("app")
+    for entries in range(2):
+
+        def die(*_: object) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Records, "end", die)
+            with pytest.raises(Killed):
+                apply(node.machine, change(node, NEWER, revision=2))
+        (intent,) = pending(node.machine)
+        assert applied(node.machine, b"app")[-1].revision == 2
+        undo(node.machine, intent)
+        assert node.state("app") == before
+        assert len(applied(node.machine, b"app")) == 2 * entries, "what was found goes with the first change"
+        apply(node.machine, change(node, NEW))
+        before = node.state("app")
+
+
 def test_an_open_change_is_named_before_an_edit_is(node: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     node.load(OLD, "app")
     apply(node.machine, change(node))
