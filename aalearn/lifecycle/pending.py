@@ -21,7 +21,7 @@ class Reverter(Protocol):
         """Enforce again the text with this digest, which was applied here before; with "" what stood before."""
 
     def complain(self, profile: bytes) -> Answer:
-        """Put the profile's own applied text into complain mode; where it was enforced without aalearn, that again."""
+        """Put the profile's own applied text into complain mode; or enforce again what was enforced before."""
 
 
 @dataclass(slots=True)
@@ -70,6 +70,15 @@ class Basis:
             if len(self._vain) < _VAIN:
                 self._vain.add(mark)
         self._size = sum(one.size for one in self._held.values())
+
+
+def as_root_did(way: Way, answer: Answer) -> Way:
+    """Return where a profile went back to in fact: what was enforced before root knows best, and never opens more."""
+    if answer.mode == "complain":
+        return replace(way, back=Back.COMPLAIN)
+    if answer.revision:
+        return Way(Back.PREVIOUS, answer.revision, "it was enforced before, by root's own record")
+    return Way(Back.FOUND, 0, "it was enforced before aalearn's first promotion")
 
 
 def where(way: Way) -> str:

@@ -323,9 +323,9 @@ class Watch:
         if way.back is Back.PREVIOUS:
             self._reverter.revert(promoted.profile, pending.sha256)
         elif way.back is Back.FOUND:
-            self._reverter.revert(promoted.profile, "")
-        elif way.back is Back.COMPLAIN and self._reverter.complain(promoted.profile).mode != "complain":
-            return Way(Back.FOUND, 0, "it was enforced before aalearn's first promotion")
+            return taking.as_root_did(way, self._reverter.revert(promoted.profile, ""))
+        elif way.back is Back.COMPLAIN:
+            return taking.as_root_did(way, self._reverter.complain(promoted.profile))
         return way
 
     def _over(self, watched: _Watched) -> bool:

@@ -242,6 +242,17 @@ def test_root_knows_better_what_was_enforced_before(store: Store) -> None:
     assert json.loads(store.steps(b"nginx")[-1].detail)["mode"] == "enforce"
 
 
+def test_root_knows_an_enforced_revision_of_which_the_store_does_not(store: Store) -> None:
+    scene = Scene(store)
+    scene.promote(3)
+    scene.applier.complains_in, scene.applier.revision = "enforce", 2
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    assert scene.states[-1] == ("reverted", 2, "aalearn")
+    assert json.loads(store.steps(b"nginx")[-1].detail)["mode"] == "enforce"
+    assert scene.watch.figures.reverted == {(b"nginx", "previous"): 1}
+
+
 def test_root_is_not_asked_again_once_the_probation_is_over(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(store, failures=1000)
     scene.promote(1)

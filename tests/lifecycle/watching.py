@@ -72,6 +72,7 @@ class Recorder:
         self.asked: list[tuple[str, ...]] = []
         self.failures = failures
         self.complains_in = "complain"  # the mode that complain() leads to
+        self.revision = 0  # and the revision
 
     def revert(self, profile: bytes, sha256: str) -> Answer:
         self._do("revert", profile.decode(), sha256)
@@ -79,7 +80,7 @@ class Recorder:
 
     def complain(self, profile: bytes) -> Answer:
         self._do("complain", profile.decode())
-        return Answer(profile.decode(), self.complains_in, "", 0)
+        return Answer(profile.decode(), self.complains_in, "", self.revision)
 
     def _do(self, *what: str) -> None:
         if self.failures:
