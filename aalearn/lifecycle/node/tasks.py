@@ -69,14 +69,15 @@ def tasks(proc: Path = Path("/proc"), *, scripts: bool = False) -> tuple[Task, .
 
 def _threads(folder: Path, pid: int, *, scripts: bool) -> Iterator[Task]:
     exe, unit = _exe(folder), _unit(folder)
-    script: bytes | None = None if scripts else b""
+    script: bytes | None = None
     for thread in (folder / "task").iterdir():
         with contextlib.suppress(OSError):
             label, mode = _label(thread)
             comm = (thread / "comm").read_bytes().removesuffix(b"\n")
-            if label == UNCONFINED and script is None:
-                script = _script(folder, exe)
-            yield Task(pid, int(thread.name), label, mode, exe, comm, unit, script if label == UNCONFINED else b"")
+            own = b""
+            if scripts and label == UNCONFINED:
+                own = script = _script(folder, exe) if script is None else script
+            yield Task(pid, int(thread.name), label, mode, exe, comm, unit, own)
 
 
 def _label(thread: Path) -> tuple[bytes, str]:
