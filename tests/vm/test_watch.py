@@ -87,11 +87,11 @@ def promote(road: Road) -> None:
 def test_a_new_feature_is_denied_taken_back_accepted_and_promoted_again(road: Road) -> None:
     bed = road.bed
     road.draft()
-    bed.check("systemctl start shop")
-    until(bed, "test $(grep -c plain /srv/shop/log) -ge 4", 60)
-    bed.check("systemctl stop shop; date -s '+1 hour' > /dev/null; systemctl start shop")
-    until(bed, "test $(grep -c plain /srv/shop/log) -ge 12", 60)
-    bed.check("sleep 3")  # for the service to have read it
+    for run in (1, 2):
+        bed.check("date -s '+1 hour' > /dev/null; systemctl start shop")
+        until(bed, f"test $(grep -c plain /srv/shop/log) -ge {4 * run}", 60)
+        bed.check("systemctl stop shop")
+    bed.check("systemctl start shop; sleep 3")  # for the service to have read it
     promote(road)
     before = int(bed.run(DENIED).output)
     bed.check("sleep 3; systemctl is-active shop")

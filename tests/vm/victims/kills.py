@@ -63,8 +63,12 @@ class Shop:
     """The profile, as it is on disk, in the kernel and in memories that are not aalearn's code."""
 
     def __init__(self) -> None:
-        self.task = subprocess.Popen(["aa-exec", "-p", "shop", "--", "sleep", "infinity"])
+        # Not with our own streams: what runs the script waits for their end.
+        own = subprocess.DEVNULL
+        sleep = ["aa-exec", "-p", "shop", "--", "sleep", "infinity"]
+        self.task = subprocess.Popen(sleep, stdin=own, stdout=own, stderr=own)
         while Path(f"/proc/{self.task.pid}/comm").read_text() != "sleep\n":
+            assert self.task.poll() is None, "no task can run under it"
             time.sleep(0.05)
         self.seen: set[str] = set()
 
