@@ -101,6 +101,13 @@ def test_what_was_never_written_down_is(aalearn: Face, node: Simulated, db: str)
         assert store.steps(b"app")[-1].who == "bert"
 
 
+def test_a_script_that_is_astray_is_named(aalearn: Face, node: Simulated, db: str) -> None:
+    node.task(8, "unconfined", exe="/usr/bin/dash", unit="app.service")
+    node.script(8, "-e", "/usr/bin/app", comm="app")
+    assert kinds(aalearn, db, "--fix") == ["astray"]
+    assert "systemctl restart app.service" in aalearn("--db", db, "reconcile").out
+
+
 def test_tasks_that_are_astray_are_named_with_their_unit(aalearn: Face, node: Simulated, db: str) -> None:
     node.task(7, "app//null-/usr/bin/bash (complain)", exe="/usr/bin/bash", unit="app.service")
     node.task(8, "unconfined", exe="/usr/bin/app")
