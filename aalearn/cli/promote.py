@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aalearn.cli.promotestep import Outcome
     from aalearn.learn.convergence import Gate as Wanted
     from aalearn.lifecycle.gates import Gate
+    from aalearn.lifecycle.judge import Judge
     from aalearn.lifecycle.node.machine import Machine
     from aalearn.lifecycle.node.records import Applied
     from aalearn.store import Store
@@ -110,7 +111,7 @@ def _prepare(face: Face, machine: Machine, profile: str, wishes: Wishes) -> Prom
         if before is not Stage.DRAFT:  # a draft that has events was loaded after all
             check(before, Stage.READY, name)
         entries = onnode.entries_of(face, machine, name, dry_run=wishes.dry_run)
-        chosen, made_now = _revision(face, store, name, wishes)
+        chosen, made_now = _revision(face, store, name, wishes, _writes_for(face, machine, name))
         if wishes.revision is None:
             _not_taken_back(name, chosen, entries or ())
         made = plan(machine, judge, name, chosen, entries, drafts(store.revisions(name)))
@@ -139,7 +140,21 @@ def _not_taken_back(name: bytes, chosen: Revision, entries: Sequence[Applied]) -
         raise UsageError(f"{why}: `aalearn suggest {shown(name)} --save` makes a new one; or the same again by {again}")
 
 
-def _revision(face: Face, store: Store, name: bytes, wishes: Wishes) -> tuple[Revision, bool]:
+def _writes_for(face: Face, machine: Machine, name: bytes) -> Judge:
+    """Return what a revision of promote's own is written and proved for.
+
+    Where our own text on disk has this kernel's abi the profile was learned under that, so its text may ask for all
+    that it has. Of what was learned otherwise nobody knows that: then it is the least target, as for suggest.
+    """
+    from aalearn.lifecycle.finding import find
+
+    judge = machine.judge()
+    found, _ = find(name, machine.profiles, judge) if face.settings.target is None else (None, ())
+    same = found is not None and found.ours and f"abi <abi/{judge.target.abi}>" in found.text
+    return judge if same else learning.judge(face, None, None)
+
+
+def _revision(face: Face, store: Store, name: bytes, wishes: Wishes, judge: Judge) -> tuple[Revision, bool]:
     """Return the revision to promote; where none was saved, a new one (True), kept unless it is a dry run."""
     from time import time
 
@@ -153,7 +168,6 @@ def _revision(face: Face, store: Store, name: bytes, wishes: Wishes) -> tuple[Re
     last = newest(kept)
     if last is not None:
         return last, False
-    judge = learning.judge(face, None, None)
     choice = learning.Choice(container=wishes.container)
     accesses = store.accesses(name)
     options = learning.options(face, store, name, choice, judge.target, accesses)

@@ -35,6 +35,8 @@ from aalearn.rules import KINDS, kind_of
 from aalearn.store.readings import Revision
 
 NAMES: Final = ("proof", "author", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
+_FEATURES: Final = "/sys/kernel/security/apparmor/features"
+_NEWER: Final = ("io_uring", "mqueue", "userns")  # rules that review and suggest know for a target of today only
 _TOLD: Final = 3  # examples in a sentence
 _REFUSED: Final = frozenset({Fate.DENIED, Fate.AFTER})
 _HELD_BACK: Final = "what waits for a person is denied"  # all that is left of invariant 1: `replay` has the rest
@@ -208,7 +210,8 @@ def _review(case: Case) -> Gate:
     if len(found) > risky:
         parts.append(f"{_several(len(found) - risky, 'other rule' if risky else 'rule')} withheld")
     why = f"{' and '.join(parts)} not reviewed: {_examples(shown(one.rule) for one in found)}"
-    return Gate("review", False, why, f"aalearn review {shown(case.name)}, then suggest --save")
+    target = f" --target {_FEATURES}" if any(one.rule.startswith(_NEWER) for one in found) else ""
+    return Gate("review", False, why, f"aalearn review {shown(case.name)}{target}, then suggest --save{target}")
 
 
 def _trust(case: Case) -> Gate:
@@ -240,7 +243,8 @@ def _replay(case: Case, replies: Sequence[Reply]) -> Gate:
 
 
 def _features(case: Case, replies: Sequence[Reply]) -> Gate:
-    mend = "promote it where the kernel can, or leave those rules to another means"
+    again = f"`aalearn suggest {shown(case.name)} --save --target {_FEATURES}` if this kernel can"
+    mend = f"{again}; else promote it where one can, or leave those rules to another means"
     if case.refusal:
         return Gate("features", False, case.refusal, mend)
     oracles = {shown(name): Oracle.of(subject) for name, subject in case.compiled.subjects().items()}

@@ -2,6 +2,8 @@
 
 import json
 import random
+import shlex
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from aalearn.store.readings import IMPORTED
 from tests.cli.conftest import Face
 from tests.cli.nodes import CommandNode
 from tests.cli.test_promote import gates, refused
+from tests.conftest import require
+from tests.policy import trixie
 
 pytestmark = pytest.mark.parser
 
@@ -171,3 +175,37 @@ def test_a_local_file_that_appeared_since_can_be_saved_for(node: CommandNode) ->
     assert "not saved: this is revision 2" in node.run("suggest", "app", "--save").err
     assert node.run("promote", "app").code == 0
     assert "/etc/app.conf r," in (node.base / "local/app").read_text()
+
+
+def test_what_a_newer_kernel_alone_mediates(node: CommandNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learned under abi 4.0, so promote's own text has that too; what suggest writes for the least target is told."""
+    try:
+        parser, newer = trixie.parser(), trixie.base()
+    except trixie.TrixieError as error:
+        require(f"Debian 13's AppArmor ({error})", None)
+        raise
+    monkeypatch.setenv("AALEARN_PARSER", shlex.join(parser))
+    shutil.copy(newer / "abi/4.0", node.base / "abi/4.0")
+    assert node.run("--quiet", "draft", "app").code == 0
+    assert "abi <abi/4.0>," in (node.base / "app").read_text()
+    node.runs()
+    asked = {"class": "namespace", "info": "Userns create", "requested": "userns_create", "denied": "userns_create"}
+    for one in range(4):
+        at = node.begin + 3600 * one
+        node.event(operation="userns_create", pid=1000 + one, at=at, **asked)
+    node.ingest()
+    features = str(node.kernel.root / "features")
+    found = gates(node)
+    assert [name for name, gate in found.items() if not gate["holds"]] == ["review"]
+    assert "aalearn review app --target /sys/kernel/security/apparmor/features, then" in found["review"]["mend"]
+    decision = ("--approve", "userns create,", "--reason", "its sandbox")
+    assert node.run("--quiet", "review", "app", "--target", features, *decision).code == 0
+    assert refused(node) == []
+    assert node.run("--quiet", "suggest", "app", "--save").code == 0
+    found = gates(node)
+    assert [name for name, gate in found.items() if not gate["holds"]] == ["features"]
+    assert "aalearn suggest app --save --target /sys/kernel/security/apparmor/features" in found["features"]["mend"]
+    assert node.run("--quiet", "suggest", "app", "--save", "--target", features).code == 0
+    assert refused(node) == []
+    assert node.run("promote", "app").code == 0
+    assert "  userns create," in (node.base / "app").read_text()
