@@ -173,8 +173,8 @@ class Watch:
         if found:
             kinds, events = len(found) + latest.more, summed(found) + latest.more_events
             _LOG.warning(
-                "%s: %d denials (%d kinds) since revision %d was promoted; `aalearn watch %s` shows them",
-                shown(name), events, kinds, promoted.revision, shown(name),
+                "%s: %s%d denials (%d kinds) since revision %d was promoted; `aalearn watch %s` shows them",
+                shown(name), "" if latest.whole else "at least ", events, kinds, promoted.revision, shown(name),
             )  # fmt: skip
             self.figures.denied[name, 0] += latest.more_events  # nobody looked at what they are
         self._place_by(watched, found)

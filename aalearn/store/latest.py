@@ -1,12 +1,11 @@
 """A bounded look at what was seen last. A program can make up names without end: most rows are only counted."""
 
 import heapq
-import struct
 from collections.abc import Callable, Collection
+from typing import Final
 
-from sqlalchemy import Connection, LargeBinary, and_, func, select
+from sqlalchemy import Connection, LargeBinary, Select, and_, func, select
 
-from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
 from aalearn.store import schema
 from aalearn.store.codec import VERDICTS, decode_need, to_str
@@ -15,7 +14,7 @@ from aalearn.store.state import decode as decode_state
 from aalearn.store.state import glance
 from aalearn.store.writing import access_id, base_id
 
-_ROWS = 1_000  # read at once
+_AT_ONCE: Final = 1_000  # rows
 
 
 def latest(
@@ -26,46 +25,38 @@ def latest(
     *,
     most: int,
     room: int,
+    rows: int,
     on: Callable[[str], bool] | None,
 ) -> Latest:
     """Return the accesses that were seen last, at or after `since` (ms): at most so many, in at most `room` bytes as
-    they are kept, with how many others there are. `on` says of which nodes; None: of all.
+    they are kept, with how many others there are. `on` says of which nodes; None: of all. At most `rows` are read.
 
     The first look takes of each row what is short, and keeps the times of `most` of them.
     """
-    rows = connection.execute(select(schema.nodes.c.id, schema.nodes.c.name))
-    nodes = {number: to_str(node) for number, node in rows}
+    named = connection.execute(select(schema.nodes.c.id, schema.nodes.c.name))
+    nodes = {number: to_str(node) for number, node in named}
     wanted = None if on is None else frozenset(number for number, node in nodes.items() if on(node))
-    codes = bytes(VERDICTS.index(verdict) for verdict in verdicts)
-    labels, table = schema.labels.c, schema.accesses.c
-    front = func.substr(table.need, 1, 3, type_=LargeBinary)
-    near = and_(table.digest >= labels.low, table.digest < labels.high)
-    asked = select(labels.label, table.digest, front, table.state)
-    asked = asked.join_from(schema.labels, schema.accesses, near).where(labels.base == base_id(name))
     newest: list[tuple[int, bytes, bytes, int]] = []
-    kinds = events = 0
-    for label, digest, head, state in connection.execute(asked.execution_options(yield_per=_ROWS)):
-        if bytes(head)[1:2] not in codes:
-            continue
-        try:
-            count, first, last = glance(state)
-        except struct.error:
-            raise StoreError("the store is damaged: an access can't be read; restore it from a copy") from None
+    seen = kinds = events = 0
+    for label, digest, state in connection.execute(_short(name, verdicts, rows)):
+        seen += 1
+        amount, first, last, seen_on = glance(state)
         if last < since:
             continue
-        if wanted is not None:
-            seen_on = decode_state(state).nodes
+        if wanted is not None and not wanted.issuperset(seen_on):
             if wanted.isdisjoint(seen_on):
                 continue
-            count = count if wanted.issuperset(seen_on) else 1  # how many of them were here is not known
-        amount = count if first >= since else 1
-        kinds, events = kinds + 1, events + amount
-        row = (last, bytes(digest), bytes(label), amount)
+            amount = 1  # how many of them were here is not known
+        if first < since:
+            amount = 1
+        kinds += 1
+        events += amount
         if len(newest) < most:
-            heapq.heappush(newest, row)
-        else:
-            heapq.heappushpop(newest, row)
+            heapq.heappush(newest, (last, digest, label, amount))
+        elif newest and last >= newest[0][0]:
+            heapq.heappushpop(newest, (last, digest, label, amount))
     found = []
+    table = schema.accesses.c
     for _, digest, label, amount in sorted(newest, reverse=True):
         one = select(table.need, table.state, table.sample).where(table.digest == digest)
         need, state, sample = connection.execute(one).one()
@@ -74,7 +65,17 @@ def latest(
             break
         found.append(_access(digest, label, need, state, sample, nodes))
         events -= amount
-    return Latest(tuple(found), kinds - len(found), events)
+    return Latest(tuple(found), kinds - len(found), events, whole=seen < rows)
+
+
+def _short(name: bytes, verdicts: Collection[Verdict], rows: int) -> Select[bytes, bytes, bytes]:
+    """Return a query of so many rows of these verdicts: label, digest, state."""
+    codes = [bytes((VERDICTS.index(verdict),)) for verdict in verdicts]
+    labels, table = schema.labels.c, schema.accesses.c
+    near = and_(table.digest >= labels.low, table.digest < labels.high)
+    asked = select(labels.label, table.digest, table.state).join_from(schema.labels, schema.accesses, near)
+    asked = asked.where(labels.base == base_id(name), func.substr(table.need, 2, 1, type_=LargeBinary).in_(codes))
+    return asked.limit(rows).execution_options(yield_per=_AT_ONCE)
 
 
 def _access(digest: bytes, label: bytes, need: bytes, state: bytes, sample: bytes, nodes: dict[int, str]) -> Access:

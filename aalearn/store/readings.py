@@ -125,12 +125,13 @@ class Step:
 class Latest:
     """The accesses that were seen last, newest first, without runs; and how many others there are, with their events.
 
-    What began before the time that was asked for counts as one event.
+    What began before the time that was asked for counts as one event. `whole`: all there are were looked at.
     """
 
     accesses: tuple[Access, ...]
     more: int = 0
     more_events: int = 0
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

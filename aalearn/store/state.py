@@ -13,12 +13,12 @@ from aalearn.store.batch import NODES_KEPT, PROGRAMS_KEPT, RUNS_KEPT
 from aalearn.store.codec import fit
 
 PROGRAM_BYTES: Final = 255
+_DAMAGED: Final = "the store is damaged: what it keeps of an access can't be read; restore it from a copy"
 SKETCH_BYTES: Final = 512
 _SKETCH_BITS: Final = 8 * SKETCH_BYTES
 
 # count, first, last, trusted, number of: programs, nodes, runs, sketches. Then ids, sketch, programs.
 _HEAD: Final = Struct("<qqqBBBBB")
-_TIMES: Final = Struct("<qqq")
 _PROGRAM: Final = Struct("<qB")
 _ONE_EACH: Final = Struct("<qqqBBBBBqqqB").pack
 
@@ -90,10 +90,13 @@ def encode_one(count: int, first: int, last: int, trusted: bool, program: bytes,
     return _ONE_EACH(count, first, last, trusted, 1, 1, 1, 0, node, run, count, len(program)) + program
 
 
-def glance(blob: bytes) -> tuple[int, int, int]:
-    """Return count, first and last of a row without the rest. Raises struct.error when it is too short."""
-    count, first, last = _TIMES.unpack_from(blob)
-    return count, first, last
+def glance(blob: bytes) -> tuple[int, int, int, tuple[int, ...]]:
+    """Return count, first, last and nodes of a row without the rest. Raises StoreError as `decode`."""
+    try:
+        count, first, last, _, _, nodes, _, _ = _HEAD.unpack_from(blob)
+        return count, first, last, unpack_from(f"<{nodes}q", blob, _HEAD.size)
+    except struct.error:
+        raise StoreError(_DAMAGED) from None
 
 
 def decode(blob: bytes) -> State:
@@ -112,5 +115,5 @@ def decode(blob: bytes) -> State:
     except struct.error:
         place = -1
     if place != len(blob):
-        raise StoreError("the store is damaged: what it keeps of an access can't be read; restore it from a copy")
+        raise StoreError(_DAMAGED)
     return State(count, first, last, bool(trusted), names, set(ids[:nodes]), set(ids[nodes:]), sketch)

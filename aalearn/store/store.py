@@ -337,11 +337,12 @@ class Store:
         *,
         most: int = 2_000,
         room: int = 2 << 20,
+        rows: int = 300_000,
         on: Callable[[str], bool] | None = None,
     ) -> Latest:
         """Return what of a profile was seen last, within bounds: see `store/latest`."""
         return self._read(
-            lambda connection: latest.latest(connection, name, verdicts, since, most=most, room=room, on=on)
+            lambda connection: latest.latest(connection, name, verdicts, since, most=most, room=room, rows=rows, on=on)
         )
 
     def runs(self, name: bytes) -> tuple[Run, ...]:

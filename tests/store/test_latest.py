@@ -57,6 +57,9 @@ def test_the_rest_is_counted(store: Store) -> None:
     seen(store, "/00", 50)
     assert names(store, since=18, most=1) == (["/00"], 2, 6)
     assert names(store, since=40, most=0) == ([], 1, 1), "what began before counts once"
+    assert store.latest(b"app", DENIED).whole
+    some = store.latest(b"app", DENIED, rows=5)
+    assert (len(some.accesses), some.more, some.whole) == (5, 0, False)
 
 
 def test_of_one_node_only(store: Store) -> None:
