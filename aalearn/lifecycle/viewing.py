@@ -31,6 +31,7 @@ class View:
     denials: tuple[Denial, ...]
     more: int = 0
     more_events: int = 0
+    whole: bool = True  # all that was denied was looked at
 
     @property
     def events(self) -> int:
@@ -40,7 +41,7 @@ class View:
     @property
     def at_least(self) -> bool:
         """Whether there may have been more: how often something was denied that began earlier, nobody knows."""
-        return any(one.at_least for one in self.denials)
+        return not self.whole or any(one.at_least for one in self.denials)
 
     @property
     def worst(self) -> int:
@@ -60,7 +61,7 @@ class Viewer:
         self._node = node
         self._memory = Memory(_MEMORY)
         self._weighers: dict[bytes, Weigher] = {}
-        self._known: dict[bytes, tuple[object, tuple[tuple[Denial, ...], int, int]]] = {}
+        self._known: dict[bytes, tuple[object, tuple[tuple[Denial, ...], int, int, bool]]] = {}
         self._reread = 0.0
 
     def views(self, store: Store, now: int, only: bytes | None = None) -> tuple[View, ...]:
@@ -81,8 +82,10 @@ class Viewer:
                     found.append(View(promoted, max(0.0, left), step, *self._denials(store, name, since, committed)))
         return tuple(found)
 
-    def _denials(self, store: Store, name: bytes, since: int, committed: object) -> tuple[tuple[Denial, ...], int, int]:
-        """Return the denials that are shown, and how many kinds and events are not."""
+    def _denials(
+        self, store: Store, name: bytes, since: int, committed: object
+    ) -> tuple[tuple[Denial, ...], int, int, bool]:
+        """Return the denials that are shown, how many kinds and events are not, and whether that is all."""
         known = decided(store, name)
         mark = (since, known, committed)
         before = self._known.get(name)
@@ -92,7 +95,7 @@ class Viewer:
         if judge is None or judge.decisions != known:
             judge = self._weighers[name] = weigher(store, name, self._options, self._memory)
         latest = store.latest(name, REFUSALS, since, most=_MOST, room=_ROOM)
-        found = denials(judge, latest.accesses, since), latest.more, latest.more_events
+        found = denials(judge, latest.accesses, since), latest.more, latest.more_events, latest.whole
         self._known[name] = (mark, found)
         return found
 
