@@ -112,6 +112,23 @@ def test_a_revision_that_denies_it_too_is_left(
         assert "revision 1, enforced before, would deny all of it too" in caplog.text
 
 
+def test_noise_that_both_deny_hides_no_regression(node: Simulated, path: Path, tmp_path: Path) -> None:
+    """By the automata: /c is denied by the second revision alone."""
+    db = f"sqlite:///{tmp_path}/x.db"
+    promote(node, db, WIDE, "enforced", 1)
+    promote(node, db, TWO, "enforced", 2)
+    with Store.open(db) as store:
+        watch = watching(node, path)
+        watch.tick(now(), store)
+        deny(store, watch, reading("/etc/shadow", b"app"), 30)
+        deny(store, watch, reading("/c", b"app"))
+        assert text_of(node) == TWO
+        watch.tick(now() + 1_500, store)
+        assert text_of(node) == WIDE
+        assert store.steps(b"app")[-1].state == "reverted"
+        assert watch.figures.tripped == {(b"app", "rate"): 2}
+
+
 def test_no_applier_is_told_and_it_is_tried_again(
     node: Simulated, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
