@@ -37,7 +37,6 @@ _STEPS: Final[dict[Stage | None, tuple[Stage, ...]]] = {
     Stage.REVERTED: (Stage.DRAFT, Stage.LEARNING, Stage.READY, Stage.REVERTED, Stage.RETIRED),
     Stage.RETIRED: (Stage.DRAFT, Stage.LEARNING),
 }
-_ENFORCING: Final = frozenset({Stage.CANARY, Stage.ENFORCED})
 _WHY: Final = {
     Stage.DRAFT: "its enforced text would be lost: take it back first with `aalearn rollback {name}`",
     Stage.LEARNING: "it is enforced: take it back to complain mode first with `aalearn rollback {name}`",
@@ -82,8 +81,3 @@ def stage_of(word: str | None) -> Stage | None:
         return Stage(word)
     except ValueError:
         raise UsageError(f"the store holds a stage that this aalearn does not know: {shown(word)}") from None
-
-
-def enforcing(stage: Stage | None) -> bool:
-    """Return whether the profile is meant to be in enforce mode at this stage."""
-    return stage in _ENFORCING
