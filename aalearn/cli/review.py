@@ -171,6 +171,10 @@ def _known(synthesis: Synthesis) -> dict[str, _Rule]:
     for one in synthesis.judged:  # one that was narrowed to the owner is decided on by its text before that
         text = one.rule.text()
         known[text] = _Rule(one.draft.rule.text(), one.rule.kind, tiers.get(text, 0))
+    for text in [
+        text for text in known if text.startswith("owner ")
+    ]:  # before there were so many events it was for all
+        known.setdefault(text.removeprefix("owner "), known[text])
     return known
 
 

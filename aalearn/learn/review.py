@@ -66,11 +66,19 @@ def judge(gathered: Gathered, decided: Plan, options: Options) -> list[Judged]:
         block = gathered.blocks[name]
         made = drafts(block, gathered.items, decided, options)
         runnable = _Runnable(block, made)
-        mine = [
-            _judge(name, draft, gathered, runnable, decisions.get(draft.rule.text(), {}), options) for draft in made
-        ]
+        mine = [_judge(name, draft, gathered, runnable, _decided(draft.rule, decisions), options) for draft in made]
         judged += without_conflicts(mine, gathered, options)
     return judged
+
+
+def _decided(rule: Rule, decisions: Mapping[str, Mapping[Action, Decision]]) -> Mapping[Action, Decision]:
+    """Return what was decided on a rule. With more events of a path its rule may become the owner's: what was decided
+    for all holds for that too, unless something else was decided on it.
+    """
+    exact = decisions.get(rule.text(), {})
+    if exact or not (isinstance(rule, FileRule) and rule.owner):
+        return exact
+    return decisions.get(replace(rule, owner=False).text(), {})
 
 
 def without_conflicts(judged: Sequence[Judged], gathered: Gathered, options: Options) -> list[Judged]:
@@ -186,7 +194,7 @@ def _reasons(draft: Draft, risk: Risk, items: Sequence[Item], gathered: Gathered
     frequent = draft.rule.kind != "capability"  # the kernel logs each of those only once a CPU: counts mean nothing
     if frequent and draft.support < options.quorum.runs and not unconfirmed(gathered, options):
         reasons.append(SINGLE)
-    if not any(item.access.trusted for item in items) and gathered.trusted:
+    if not any(item.access.believed for item in items) and gathered.trusted:
         reasons.append("only records that a program could have forged ask for it")
     return tuple(reasons)
 

@@ -228,3 +228,23 @@ def test_what_was_only_partly_understood_waits_for_a_person() -> None:
     found = learn(made.all)
     assert [(waiting.rule, waiting.active) for waiting in found.review] == [("/etc/strange r,", True)]
     assert "more that is not known" in found.review[0].reasons[0]
+
+
+def test_a_decision_on_a_rule_for_all_holds_for_the_owner_s() -> None:
+    """With the third event of an owner the rule becomes `owner`; who accepted or denied it before need not do so again."""
+    made = Made()
+    made.file("/srv/new.conf", runs=(1,), owner=True, count=3)
+    made.file("/etc/a", runs=(1, 2))
+    waits = learn(made.all)
+    assert "owner /srv/new.conf r," in texts(waits)
+    assert [one.rule for one in waits.review] == ["owner /srv/new.conf r,"]
+    accepted = learn(made.all, decisions=(Decision("/srv/new.conf r,", Action.ACCEPT, "ann", 1, ""),))
+    assert accepted.review == ()
+    denied = Decision("/srv/new.conf r,", Action.DENY, "ann", 1, "")
+    assert [one.rule for one in learn(made.all, decisions=(denied,)).withheld if one.denied] == [
+        "owner /srv/new.conf r,"
+    ]
+    again = (denied, Decision("owner /srv/new.conf r,", Action.ACCEPT, "ann", 2, ""))
+    assert "owner /srv/new.conf r," in texts(learn(made.all, decisions=again))
+    narrow = (Decision("owner /etc/a r,", Action.DENY, "ann", 1, ""),)
+    assert "/etc/a r," in texts(learn(made.all, decisions=narrow)), "not the other way round"
