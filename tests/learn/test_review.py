@@ -231,7 +231,7 @@ def test_what_was_only_partly_understood_waits_for_a_person() -> None:
 
 
 def test_a_decision_on_a_rule_for_all_holds_for_the_owner_s() -> None:
-    """With the third event of an owner the rule becomes `owner`; who accepted or denied it before need not do so again."""
+    """With the third event of an owner the rule becomes `owner`: nobody need decide again."""
     made = Made()
     made.file("/srv/new.conf", runs=(1,), owner=True, count=3)
     made.file("/etc/a", runs=(1, 2))
