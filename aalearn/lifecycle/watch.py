@@ -342,8 +342,9 @@ class Watch:
             _stays(name, pending.trip, way)
             self._look_again(watched, pending, store)
             return
-        taken = here(store.steps(name), self._node)
-        if not taken or taken[-1].number <= watched.number:  # else a person took a step meanwhile: theirs stands
+        standing = promoted_of(name, pasts(here(store.steps(name), self._node)))
+        # Else a person took a step meanwhile, and theirs stands. The promotion may have been told again.
+        if standing is not None and (standing.revision, standing.since) == (promoted.revision, promoted.since):
             store.step(
                 name,
                 Stage.REVERTED,

@@ -9,7 +9,7 @@ import pytest
 from aalearn.lifecycle.units import UnitState
 from aalearn.lifecycle.watch import Watch
 from aalearn.store import Store
-from tests.lifecycle.scene import LIMITS, Scene
+from tests.lifecycle.scene import LIMITS, Later, Scene
 from tests.lifecycle.watching import SOCKET, T0, Now, Recorder, batch, reading
 
 LATE = 1 << 62  # µs of CLOCK_MONOTONIC, after every denial
@@ -214,6 +214,22 @@ def test_a_person_who_is_faster_wins(store: Store) -> None:
     scene.tick(5)
     assert scene.applier.asked == []
     assert scene.states[-1] == ("reverted", 1, "anna")
+
+
+def test_a_promotion_that_is_told_again_meanwhile_hides_no_way_back(store: Store) -> None:
+    """As `promote --restart` does once the unit runs again; perhaps in the very moment."""
+    later = Later()
+    scene = Scene(store, worker=later)
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/etc/a"), count=3)
+    later.work()
+    store.step(b"nginx", "enforced", revision=1, who="anna", reason="", when=scene.now, detail='{"mode": "enforce"}')
+    scene.tick(1)
+    assert scene.applier.asked == [("complain", "nginx")]
+    assert scene.states[-1] == ("reverted", 1, "aalearn")
+    scene.tick(5)
+    assert not scene.watch.figures.watched
 
 
 def test_what_was_enforced_before_aalearn_comes_back(store: Store, caplog: pytest.LogCaptureFixture) -> None:
