@@ -68,7 +68,6 @@ class Viewer:
         """Return a view of each enforced profile by name, or of one; `now` in ms."""
         if monotonic() - self._reread > _REREAD_S:
             self._known.clear()
-            self._weighers.clear()  # what a profile is may be known better by now
             self._reread = monotonic()
         committed = (dict(store.positions()), dict(store.counters()))
         found = []
