@@ -33,6 +33,7 @@ WAYS = {
 # All is loaded before the forks: to start Python takes several times as long as what it does then.
 PRELOADED = (
     *("cli.main", "cli.settings", "cli.promote", "cli.rollback", "cli.reconcile", "cli.promotecase", "cli.onnode"),
+    *("cli.promotestep", "lifecycle.assigned"),
     *("lifecycle.gates", "lifecycle.keeping", "lifecycle.mending", "lifecycle.observing", "lifecycle.past"),
     *("lifecycle.promote", "lifecycle.proving", "lifecycle.reconcile", "lifecycle.rollback", "lifecycle.existing"),
     *("lifecycle.node.requests", "lifecycle.decided", "policy.compare", "store.store", "learn.synthesis"),

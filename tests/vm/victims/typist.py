@@ -17,8 +17,18 @@ from typing import Any
 FOLDER = "/run/typist"
 # What the commands of a promotion import when they run: these bring the rest.
 PRELOADED = (
-    *("cli.main", "cli.settings", "cli.draft", "cli.history", "cli.ingest", "cli.promote", "cli.review", "cli.status"),
-    *("cli.suggest", "intake", "intake.engine", "sources.plan", "sources.files", "store.store"),
+    *("cli.main", "cli.settings", "cli.draft", "cli.history", "cli.ingest", "cli.promote", "cli.promotecase"),
+    *(
+        "cli.promotestep",
+        "cli.review",
+        "cli.status",
+        "cli.suggest",
+        "intake",
+        "intake.engine",
+        "sources.plan",
+        "sources.files",
+        "store.store",
+    ),
     *("learn.containers", "learn.convergence", "learn.synthesis", "lifecycle.decided", "lifecycle.denials"),
     *("lifecycle.draft", "lifecycle.gates", "lifecycle.judge", "lifecycle.keeping", "lifecycle.node.applier"),
     *("lifecycle.promote", "lifecycle.proposal", "lifecycle.shelf", "lifecycle.stages", "policy.cache"),
