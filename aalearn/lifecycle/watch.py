@@ -189,15 +189,15 @@ class Watch:
         """Find out the unit by what was denied last: an older process may be gone, and its number another's."""
         if watched.unit.name or watched.promoted.final or self._over(watched):
             return
-        fresh = [one for one in found if not one.at_least and all(map(self._is_here, one.nodes))]
+        fresh = [one for one in found if one.trusted and not one.at_least and all(map(self._is_here, one.nodes))]
         pids = [units.pid_of(one.sample) for one in sorted(fresh, key=lambda one: -one.first)[:_LINES]]
         watched.unit.name = next((unit for pid in pids if pid and (unit := self._unit_of(pid))), "")
 
     # ── what was denied ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _place(self, watched: _Watched, tally: Tally) -> None:
-        """Find out the unit, while the process that was denied may still be there."""
-        if watched.unit.name or watched.promoted.final:
+        """Find out the unit, while the process that was denied may still be there. A forged record names any."""
+        if watched.unit.name or watched.promoted.final or not tally.trusted:
             return
         own = sorted(run.pid for run in tally.runs if self._is_here(run.node))
         if all(map(self._is_here, tally.nodes)):  # else the sample may be another's

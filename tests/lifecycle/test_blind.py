@@ -186,6 +186,26 @@ def test_the_process_of_another_node_is_not_looked_up(store: Store) -> None:
     assert scene.applier.asked == []
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_forged_record_names_no_unit(store: Store, anew: bool) -> None:
+    scene = Scene(store)
+    scene.unit = state(active="failed", sub="failed", result="exit-code", status="1")
+    scene.promote(1)
+    scene.tick()
+    scene.denied(reading("/x"), trusted=False)  # of pid 77
+    if anew:
+        scene.start()
+        scene.tick()
+    made = batch((reading("/y"), scene.now, 1), sample=b" pid=99 comm=x")
+    for run in made.runs:
+        made.tallies[(b"nginx", reading("/y"), None)].runs = {run._replace(pid=99)}
+    store.commit(made)
+    scene.watch.committed(made, store)
+    for _ in range(3):
+        scene.tick(3)
+    assert scene.applier.asked == []
+
+
 # ── the clock ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
