@@ -101,6 +101,7 @@ class Node:
         duplicates = refs = held = pid = time = salt = 0
         number, marks = -1, set[int]()
         last_stamp = last_digits = b""
+        trusted = self._trusted
         for line in lines:
             begin = line[:_STAMP]
             if begin != last_stamp:
@@ -144,6 +145,8 @@ class Node:
             marks.add((serial & OFFSET_MASK) << 32 | (seen.folded + salt) & MARK_MASK)
             if len(marks) == size:
                 duplicates += 1
+                if trusted and not seen.retold:
+                    self._retell(entry, seen)
                 continue
             if serial > runs.high:
                 runs.high, runs.high_time = serial, time
@@ -193,7 +196,15 @@ class Node:
             self._tell(entry, seen, line, time, serial, pid)
         else:
             self.totals["duplicates"] += 1
+            if self._trusted and not seen.retold:
+                self._retell(entry, seen)
         return True
+
+    def _retell(self, entry: Entry, seen: Seen) -> None:
+        """Note that a record which was counted already, by whomever it was told, is now told by who can be believed."""
+        seen.retold = True
+        if not (seen.status or entry.forgeable):
+            self._batch.retold.add((entry.need.profile, entry.need, entry.owner))
 
     def _tell(self, entry: Entry, seen: Seen, line: bytes, time: int, serial: int, pid: int) -> None:
         """Tally a new event, as `_count` does. Times that can't be are no event's first or last."""

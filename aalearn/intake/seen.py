@@ -27,16 +27,20 @@ class Seen:
     """What one entry was seen to do since the last commit. `run` is the last one, `runs` all if there was a second.
 
     It is the memo of its entry, for the `owner` that counts. `suffered`: another process did it to one of the profile
-    (it sent the signal, it traced), and the record's pid is that other one's.
+    (it sent the signal, it traced), and the record's pid is that other one's. `retold`: a source that programs can't
+    forge told one of its records again.
     """
 
-    __slots__ = ("base", "count", "first", "folded", "last", "owner", "run", "runs", "sample", "status", "suffered")
+    __slots__ = (
+        "base", "count", "first", "folded", "last", "owner", "retold", "run", "runs", "sample", "status", "suffered",
+    )  # fmt: skip
 
     def __init__(self, owner: object, digest: int, base: bytes, need: Event) -> None:
         self.owner = owner
         self.folded = fold(digest)
         self.base = base
         self.status = need.verdict is Verdict.STATUS
+        self.retold = False
         self.suffered = need.operation in _ON_OTHERS and need.get("requested_mask") in _SUFFERED
         self.forget()
 
@@ -143,7 +147,7 @@ def _tally(entry: Entry, seen: Seen, need: Event, batch: Batch, node: str, trust
     trusted = trusted and not entry.forgeable
     programs = {entry.program: seen.count}
     first = seen.first if seen.first != _NEVER else 0
-    new = Tally(seen.count, first, seen.last, whole(seen.sample), programs, runs, {node}, trusted)
+    new = Tally(seen.count, first, seen.last, whole(seen.sample), programs, runs, {node}, trusted, trusted)
     tally = batch.tallies.setdefault((need.profile, need, entry.owner), new)
     if tally is new:
         return
@@ -155,6 +159,7 @@ def _tally(entry: Entry, seen: Seen, need: Event, batch: Batch, node: str, trust
     tally.runs |= new.runs
     tally.nodes |= new.nodes
     tally.trusted = tally.trusted and new.trusted
+    tally.confirmed = tally.confirmed or new.confirmed
 
 
 def _note_runs(runs: Iterable[Run], batch: Batch) -> None:

@@ -94,7 +94,7 @@ def gather(name: bytes, items: Sequence[Item], decided: Plan, options: Options) 
     found = Gathered(items={item.at: item for item in items})
     found.block("")
     found.runs = frozenset().union(*(item.runs for item in items))
-    found.trusted = any(item.access.trusted for item in items)
+    found.trusted = any(item.access.believed for item in items)
     for item in items:
         found.through_null = found.through_null or any(step.way is Way.EXEC for step in item.context)
         try:

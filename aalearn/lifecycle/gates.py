@@ -5,7 +5,7 @@
 `convergence`  learning is finished: coverage, runs, quiet time, nodes (learn.convergence)
 `loss`         no record was lost while it was learned
 `review`       no rule of tier 1 or 2 waits for a person, and none is withheld that nobody has looked at
-`trust`        the evidence comes from sources that only the kernel writes
+`trust`        sources that only the kernel writes told of all of the evidence
 `replay`       all that was learned up to now, after the revision too, would be allowed
 `features`     the target enforces every class that the program used
 `tasks`        no task is left that the profile would not confine (until it is restarted)
@@ -216,12 +216,13 @@ def _review(case: Case) -> Gate:
 
 def _trust(case: Case) -> Gate:
     items = admitted(case.name, order(case.accesses), case.options)
-    doubted = [item.access for item in items if not item.access.trusted]
+    doubted = [item.access for item in items if not item.access.believed]
     if not doubted:
         word = "" if case.author.own else ", by the word of a store that is not root's"
-        return Gate("trust", True, f"the kernel wrote all of the evidence{word}")
-    why = f"{len(doubted):,} of {_several(len(items), 'access')} come from a source that programs can write to"
-    return Gate("trust", False, why, "learn by `aalearn run`, or ingest with --trusted what only root could write")
+        return Gate("trust", True, f"the kernel told of all of the evidence{word}")
+    why = f"{len(doubted):,} of {_several(len(items), 'access')} come only from a source that programs can write to"
+    mend = "learn by `aalearn run`, or ingest with --trusted what only root could write (the same records again count)"
+    return Gate("trust", False, why, mend)
 
 
 def _replay(case: Case, replies: Sequence[Reply]) -> Gate:

@@ -68,7 +68,8 @@ class Access:
     differ, None where the record has neither (accesses that differ in it are separate). Times are milliseconds since
     the epoch (UTC). `programs` are the `comm` values seen (bounded, see the store), `runs` the ids of the runs that
     needed it (bounded; ids are unique in the store), `run_count` how many runs there were in all. `trusted` is True
-    only if every sighting came from a source that programs can't forge. `sample` is one raw record, as read.
+    only if every sighting came from a source that programs can't forge, `confirmed` where at least one did, or such a
+    source told the same record again. `sample` is one raw record, as read.
     """
 
     id: int
@@ -83,3 +84,9 @@ class Access:
     nodes: tuple[str, ...] = ()
     trusted: bool = False
     sample: bytes = b""
+    confirmed: bool = False
+
+    @property
+    def believed(self) -> bool:
+        """Whether a source that programs can't forge told of it, whatever others told besides."""
+        return self.trusted or self.confirmed

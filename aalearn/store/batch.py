@@ -69,7 +69,8 @@ class RunRow:
 class Tally:
     """What one access was seen to do since the last commit. `sample` is the raw record of time `first`.
 
-    `trusted` is False as soon as one sighting came from a source that programs can forge. Times are ms since the epoch.
+    `trusted` is False as soon as one sighting came from a source that programs can forge, `confirmed` is True as soon
+    as one did not. Times are ms since the epoch.
     """
 
     count: int = 0
@@ -80,6 +81,7 @@ class Tally:
     runs: set[RunKey] = field(default_factory=set)
     nodes: set[str] = field(default_factory=set)
     trusted: bool = True
+    confirmed: bool = False
 
     def see(self, time: int, program: bytes, run: RunKey | None, node: str, trusted: bool, sample: bytes) -> None:
         """Count one event. Of events of the same time the least sample is kept, so that order doesn't matter."""
@@ -97,7 +99,9 @@ class Tally:
         if run is not None:
             self.runs.add(run)
         self.nodes.add(node)
-        if not trusted:
+        if trusted:
+            self.confirmed = True
+        else:
             self.trusted = False
 
 
@@ -126,7 +130,8 @@ class LossRow(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """See the module. `counters` are added to the store's; `positions` (by source) replace it.
+    """See the module. `counters` are added to the store's; `positions` (by source) replace it. `retold` are accesses
+    of which a source that programs can't forge told records that were counted already.
 
     A source's name must be unique in the store: where several machines share one, put the machine in.
     """
@@ -137,6 +142,7 @@ class Batch:
     losses: list[LossRow] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     positions: dict[str, str] = field(default_factory=dict)
+    retold: set[AccessKey] = field(default_factory=set)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter."""
@@ -155,8 +161,9 @@ class Batch:
 
     def weight(self) -> int:
         """Return about how many rows this will write."""
-        return len(self.tallies) + len(self.runs) + len(self.timeline) + len(self.losses)
+        return len(self.tallies) + len(self.runs) + len(self.timeline) + len(self.losses) + len(self.retold)
 
     def clear(self) -> None:
         """Empty the batch after a commit. New containers, so that what was handed out stays as it is."""
         self.tallies, self.runs, self.timeline, self.losses, self.counters, self.positions = {}, {}, [], [], {}, {}
+        self.retold = set()

@@ -113,7 +113,8 @@ def _share(value: Any) -> State:
         raise _Wrong("programs are missing or too many")
     names = {_bytes(name): _int(amount, 1) for name, amount in programs.items()}
     bits = base64.b64decode(sketch, validate=True)
-    made = State(_int(count, 1), _int(first), _int(last), _flag(trusted), names)
+    made = State(_int(count, 1), _int(first), _int(last), trusted != "some" and _flag(trusted), names)
+    made.partly = trusted == "some"
     made.nodes, made.runs, made.sketch = set(_ids(NODES_KEPT)(nodes)), set(_ids(RUNS_KEPT)(runs)), bits
     if len(bits) not in (0, SKETCH_BYTES) or decode(made.encode()) != made:
         raise _Wrong("a share is not of the form")

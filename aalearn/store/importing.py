@@ -230,11 +230,12 @@ class Importer:
         for store, share in shares.items():
             before = known.get(store, State())
             if not self._trusted:
-                share.trusted = before.trusted
+                share.trusted, share.partly = before.trusted, before.partly
             joined = _joined(before, share)
             if joined == before:
                 continue
-            joined.trusted = joined.trusted and self._trusted
+            if joined.trusted and not self._trusted:
+                joined.trusted, joined.partly = False, before.count > 0
             _grow(total, before, joined)
             if store != self._own:
                 self._put(schema.shares, {"store": store, "digest": digest}, {"state": joined.encode()})
@@ -317,6 +318,7 @@ def _joined(one: State, other: State) -> State:
     programs = {name: max(one.programs.get(name, 0), amount) for name, amount in other.programs.items()}
     made = State(max(one.count, other.count), min(one.first, other.first), max(one.last, other.last))
     made.trusted = one.trusted and other.trusted
+    made.partly = not made.trusted and (one.trusted or one.partly or other.trusted or other.partly)
     made.sketch = _either(one.sketch, other.sketch)
     made.add_who(one.programs | programs, one.nodes | other.nodes, one.runs | other.runs)
     return made
@@ -326,6 +328,7 @@ def _grow(total: State, before: State, joined: State) -> None:
     """Add to a total what a share has more than before."""
     more = {name: amount - before.programs.get(name, 0) for name, amount in joined.programs.items()}
     total.add(joined.count - before.count, joined.first, joined.last, joined.trusted)
+    total.partly = (total.partly or joined.partly) and not total.trusted
     total.sketch = _either(total.sketch, joined.sketch)
     total.add_who(more, joined.nodes, joined.runs)
 

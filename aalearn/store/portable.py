@@ -5,7 +5,8 @@ of KINDS, each kind sorted. Bytes are strings of code points 0 to 255 (one a byt
 are those of the schema (hashes of names, so that they mean the same in every store); marks and sketches are base64.
 
 Who counted what: every store has a random number. An access has a *share* for each store that counted some of it:
-[count, first, last, trusted, {program: count}, [node ids], [run ids], sketch]. A share only ever grows, so merging
+[count, first, last, trusted, {program: count}, [node ids], [run ids], sketch], trusted being true, false or "some"
+(not all came from sources that programs can't forge, but some did). A share only ever grows, so merging
 takes of two versions of one store's share the greater, and a count is the sum of the shares: importing twice, or an
 old export after a new one, changes nothing. Counters are shared out in the same way.
 """
@@ -127,7 +128,8 @@ def own_share(total: State, others: Any) -> State:
             if program in programs:
                 programs[program] -= amount
     programs = {program: amount for program, amount in programs.items() if amount > 0}
-    return State(count, total.first, total.last, total.trusted, programs, total.nodes, total.runs, total.sketch)
+    ids = (total.nodes, total.runs)
+    return State(count, total.first, total.last, total.trusted, programs, *ids, total.sketch, total.partly)
 
 
 def share_value(state: State) -> list[Any]:
@@ -135,7 +137,8 @@ def share_value(state: State) -> list[Any]:
     programs = {chars(name): state.programs[name] for name in sorted(state.programs)}
     sketch = base64.b64encode(state.sketch).decode()
     ids = (sorted(state.nodes), sorted(state.runs))
-    return [state.count, state.first, state.last, state.trusted, programs, *ids, sketch]
+    trusted: bool | str = "some" if state.partly else state.trusted
+    return [state.count, state.first, state.last, trusted, programs, *ids, sketch]
 
 
 def _lives(connection: Connection) -> Iterator[list[Any]]:

@@ -161,6 +161,7 @@ def _access(
         run_count=state.run_count() if state.sketch and len(runs) == len(state.runs) else len(runs),
         nodes=_names(state.nodes, nodes),
         trusted=state.trusted,
+        confirmed=state.trusted or state.partly,
         sample=sample,
     )
 

@@ -17,7 +17,8 @@ _DAMAGED: Final = "the store is damaged: what it keeps of an access can't be rea
 SKETCH_BYTES: Final = 512
 _SKETCH_BITS: Final = 8 * SKETCH_BYTES
 
-# count, first, last, trusted, number of: programs, nodes, runs, sketches. Then ids, sketch, programs.
+# count, first, last, trust, number of: programs, nodes, runs, sketches. Then ids, sketch, programs.
+# Trust is 1 where all came from sources that programs can't forge, 2 where some did, else 0.
 _HEAD: Final = Struct("<qqqBBBBB")
 _PROGRAM: Final = Struct("<qB")
 _ONE_EACH: Final = Struct("<qqqBBBBBqqqB").pack
@@ -28,7 +29,8 @@ class State:
     """The changing part of an access's row. Times are ms since the epoch; node and run ids are `codec.name_id`s.
 
     What is kept of more than fits depends on the set alone: the least by hash. The sketch (linear counting, 4,096 bits)
-    exists only once there were more than RUNS_KEPT runs.
+    exists only once there were more than RUNS_KEPT runs. `trusted`: all came from sources that programs can't forge;
+    `partly`: not all, but some did.
     """
 
     count: int = 0
@@ -39,6 +41,7 @@ class State:
     nodes: set[int] = field(default_factory=set)
     runs: set[int] = field(default_factory=set)
     sketch: bytes = b""
+    partly: bool = False
 
     def run_count(self) -> int:
         """Return the number of runs: exact up to RUNS_KEPT, beyond that an estimate, within about 2 %."""
@@ -51,8 +54,10 @@ class State:
         """Take in more events. A `first` of 0 is unknown."""
         self.first = min(self.first or first, first or self.first)
         self.last = max(self.last, last) if self.count else last
+        some = trusted or self.partly or (self.trusted and self.count > 0)
         self.count += count
         self.trusted = self.trusted and trusted
+        self.partly = some and not self.trusted
 
     def add_who(self, programs: Mapping[bytes, int], nodes: Iterable[int], runs: Iterable[int]) -> None:
         """Take in who needed it, and keep within the bounds."""
@@ -76,18 +81,23 @@ class State:
     def encode(self) -> bytes:
         """Return the bytes that stand in the row; the same content gives the same bytes."""
         sizes = (len(self.programs), len(self.nodes), len(self.runs), bool(self.sketch))
-        head = _HEAD.pack(fit(self.count), fit(self.first), fit(self.last), self.trusted, *sizes)
+        head = _HEAD.pack(fit(self.count), fit(self.first), fit(self.last), trust(self.trusted, self.partly), *sizes)
         ids = pack(f"<{len(self.nodes) + len(self.runs)}q", *sorted(self.nodes), *sorted(self.runs))
         names = [_PROGRAM.pack(fit(count), len(name)) + name for name, count in sorted(self.programs.items())]
         return b"".join([head, ids, self.sketch, *names])
 
 
-def encode_one(count: int, first: int, last: int, trusted: bool, program: bytes, node: int, run: int) -> bytes:
+def trust(trusted: bool, some: bool) -> int:
+    """Return how a row says whom it comes from: all or some from sources that programs can't forge, or none."""
+    return 1 if trusted else 2 if some else 0
+
+
+def encode_one(count: int, first: int, last: int, trust: int, program: bytes, node: int, run: int) -> bytes:
     """Return `State.encode` of an access with one program, node and run, quickly.
 
     Raises struct.error when a number or the program's name is too big: then `State` must do it.
     """
-    return _ONE_EACH(count, first, last, trusted, 1, 1, 1, 0, node, run, count, len(program)) + program
+    return _ONE_EACH(count, first, last, trust, 1, 1, 1, 0, node, run, count, len(program)) + program
 
 
 def glance(blob: bytes) -> tuple[int, int, int, tuple[int, ...]]:
@@ -102,7 +112,7 @@ def glance(blob: bytes) -> tuple[int, int, int, tuple[int, ...]]:
 def decode(blob: bytes) -> State:
     """Return the content of a row. Raises StoreError when the bytes are none of ours."""
     try:
-        count, first, last, trusted, programs, nodes, runs, sketches = _HEAD.unpack_from(blob)
+        count, first, last, told, programs, nodes, runs, sketches = _HEAD.unpack_from(blob)
         place = _HEAD.size + 8 * (nodes + runs)
         ids = unpack_from(f"<{nodes + runs}q", blob, _HEAD.size)
         sketch = blob[place : place + SKETCH_BYTES] if sketches else b""
@@ -116,4 +126,4 @@ def decode(blob: bytes) -> State:
         place = -1
     if place != len(blob):
         raise StoreError(_DAMAGED)
-    return State(count, first, last, bool(trusted), names, set(ids[:nodes]), set(ids[nodes:]), sketch)
+    return State(count, first, last, told == 1, names, set(ids[:nodes]), set(ids[nodes:]), sketch, told == 2)

@@ -15,7 +15,7 @@ from aalearn.store import schema
 from aalearn.store.batch import SAMPLE_BYTES, AccessKey, Batch, RunKey, Tally
 from aalearn.store.codec import VERDICTS, encode_need, fit, group, identity, low, name_id, to_bytes
 from aalearn.store.ledger import Ledger
-from aalearn.store.state import PROGRAM_BYTES, State, encode_one
+from aalearn.store.state import PROGRAM_BYTES, State, encode_one, trust
 from aalearn.store.state import decode as decode_state
 from aalearn.store.statements import Statements
 
@@ -76,6 +76,7 @@ class Commit:
         """Write all of it."""
         self._write_labels({label for label, _, _ in batch.tallies})
         self._write_accesses(batch.tallies)
+        self._confirm(batch.retold)
         counted = set(self._nodes.values()) | {node_id(node) for node, one in ledgers.items() if one.has_news()}
         self._write_totals()
         self._write_runs(batch)
@@ -141,6 +142,23 @@ class Commit:
             rows.sort(key=_digest)  # neighbours in the index are written together
             self._statements.accesses.run(self._connection, rows)
 
+    def _confirm(self, retold: Iterable[AccessKey]) -> None:
+        """Note of accesses that are there that a source told of them again that programs can't forge."""
+        needs: dict[bytes, bytes] = {}
+        for label, need, owner in retold:
+            blob = encode_need(need, owner)
+            needs[identity(low(label_id(label)), blob)] = blob
+        asked = sorted(needs)
+        for start in range(0, len(asked), _STEP):
+            known = self._statements.known_among(self._connection, asked[start : start + _STEP])
+            rows = []
+            for digest, (blob, sample) in sorted(known.items()):
+                state = decode_state(blob)
+                if not (state.trusted or state.partly):
+                    state.partly = True
+                    rows.append((digest, needs[digest], state.encode(), sample))
+            self._statements.accesses.run(self._connection, rows)
+
     def _total(self, label: bytes, verdict: Verdict) -> _Total:
         total = self._totals[label, verdict] = _Total()
         return total
@@ -148,6 +166,7 @@ class Commit:
     def _row(self, digest: bytes, need: bytes, tally: Tally, total: _Total) -> _Row:
         """Return the row of an access as if it were new, and add it to the total."""
         count, first, last, trusted = tally.count, tally.first, tally.last, tally.trusted
+        sure = trust(trusted, tally.confirmed)
         total.accesses += 1
         total.state.add(count, first, last, trusted)
         programs, nodes, runs = tally.programs, tally.nodes, tally.runs
@@ -158,7 +177,7 @@ class Commit:
             total.state.nodes.add(place)
             number = self._runs.get(run) or self._run(run)
             try:
-                return digest, need, encode_one(count, first, last, trusted, program, place, number), sample
+                return digest, need, encode_one(count, first, last, sure, program, place, number), sample
             except struct.error:
                 pass  # too big for the quick way
         state = self._added(State(), tally)
@@ -167,6 +186,7 @@ class Commit:
 
     def _added(self, state: State, tally: Tally) -> State:
         state.add(tally.count, tally.first, tally.last, tally.trusted)
+        state.partly = (state.partly or tally.confirmed) and not state.trusted
         nodes = [self._node(node) for node in tally.nodes]
         state.add_who(tally.programs, nodes, [self._run(run) for run in tally.runs])
         return state

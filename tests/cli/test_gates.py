@@ -209,3 +209,39 @@ def test_what_a_newer_kernel_alone_mediates(node: CommandNode, monkeypatch: pyte
     assert refused(node) == []
     assert node.run("promote", "app").code == 0
     assert "  userns create," in (node.base / "app").read_text()
+
+
+def test_what_only_root_could_write_confirms_what_was_told_before(node: CommandNode, tmp_path: Path) -> None:
+    log = str(tmp_path / "audit.log")
+    assert node.run("--quiet", "draft", "app").code == 0
+    node.runs()
+    assert node.run("--quiet", "ingest", log).code == 0
+    assert refused(node) == ["trust"]
+    assert "3 of 3 accesses come only from a source that programs can write to" in gates(node)["trust"]["why"]
+    node.runs(1, ("/etc/one-more",))
+    assert node.run("--quiet", "ingest", log).code == 0
+    lines = Path(log).read_text().splitlines(keepends=True)
+    part = tmp_path / "part.log"
+    part.write_text("".join(line for line in lines if "one-more" not in line))
+    assert node.run("--quiet", "ingest", "--trusted", str(part)).code == 0
+    assert "1 of 4 accesses come only from" in gates(node)["trust"]["why"]
+    before = json.loads(node.run("--output", "json", "status", "app").out)
+    assert node.run("--quiet", "ingest", "--trusted", log).code == 0
+    after = json.loads(node.run("--output", "json", "status", "app").out)
+    assert (after["events"], after["runs"]) == (before["events"], before["runs"])  # nothing counts twice
+    assert gates(node)["trust"]["holds"]
+    assert node.run("--quiet", "ingest", log).code == 0
+    assert gates(node)["trust"]["holds"]
+
+
+def test_a_trusted_sighting_beside_forged_ones_confirms(node: CommandNode, tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    assert node.run("--quiet", "draft", "app").code == 0
+    node.runs(2)
+    assert node.run("--quiet", "ingest", str(log)).code == 0
+    log.unlink()
+    for one in range(2, 6):
+        for path in ("/etc/app.conf", "/etc/hosts", "/srv/app/index"):
+            node.file(path, pid=1000 + one, at=node.begin + 3600 * one)
+    node.ingest()
+    assert gates(node)["trust"]["holds"]

@@ -172,7 +172,7 @@ def test_trust(node: CommandNode, tmp_path: Path) -> None:
     assert node.run("--quiet", "ingest", str(log)).code == 0
     found = gates(node)["trust"]
     assert not found["holds"]
-    assert "come from a source that programs can write to" in found["why"]
+    assert "come only from a source that programs can write to" in found["why"]
 
 
 def test_proof_of_another_text(learned: CommandNode) -> None:

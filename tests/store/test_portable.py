@@ -220,7 +220,7 @@ def test_what_nobody_vouches_for_is_marked_and_the_rest_is_the_same(fresh: Calla
         for _ in range(2):
             bring(store, content, trusted=False)
             assert store.findings() == []
-            assert not any(one.trusted for one in store.accesses(b"web"))
+            assert not any(one.trusted or one.confirmed for one in store.accesses(b"web"))
             assert not any(one.trusted for one in store.profiles())
             assert [one.who for one in store.decisions(b"web")] == ["imported:bob", "imported:ann"]
             assert all(one.imported for one in store.decisions(b"web"))

@@ -24,6 +24,26 @@ def readings(store: Store) -> Readings:
     return summaries, [store.accesses(name) for name in names], [store.runs(name) for name in names]
 
 
+def test_what_is_told_again_by_who_can_be_believed_is_confirmed(url: str) -> None:
+    doubted = Sighting(START + 5, 1, 7, b"web", b"/etc/x", trusted=False)
+    others = [doubted._replace(serial=2, name=b"/etc/y"), doubted._replace(serial=3, name=b"/etc/z", trusted=True)]
+    with Store.open(url) as store:
+        commit(store, [doubted, *others])
+        before = [(one.event, one.count, one.runs, one.sample) for one in store.accesses(b"web")]
+        assert [one.believed for one in store.accesses(b"web")] == [False, False, True]
+        batch = Batch()
+        for seen in (doubted, others[1], doubted._replace(name=b"/etc/never"), doubted._replace(label=b"none")):
+            batch.retold.add((seen.label, seen.need(), seen.owner))
+        assert batch.weight() == 4
+        store.commit(batch)
+        found = store.accesses(b"web")
+        assert [(one.trusted, one.confirmed) for one in found] == [(False, True), (False, False), (True, True)]
+        assert [(one.event, one.count, one.runs, one.sample) for one in found] == before
+        assert store.findings() == []
+        commit(store, [doubted._replace(serial=9)])
+        assert store.accesses(b"web")[0].confirmed
+
+
 def test_an_access_is_one_row_with_its_story(url: str) -> None:
     first = Sighting(START + 5, 1, 7, b"web", b"/etc/x", program=b"cat")
     later = first._replace(time=START + 9, serial=2, pid=8, program=b"sh", node="n2", trusted=False)
@@ -37,7 +57,7 @@ def test_an_access_is_one_row_with_its_story(url: str) -> None:
         assert access.nodes == ("n1", "n2")
         assert access.run_count == len(access.runs) == 2
         assert {run.id for run in store.runs(b"web")} == set(access.runs)
-        assert not access.trusted
+        assert (access.trusted, access.confirmed, access.believed) == (False, True, True)
         assert access.sample == first.line()
         (summary,) = store.profiles()
         assert summary == ProfileSummary(
