@@ -66,7 +66,8 @@ class Judgement:
 class Denial:
     """An access that was denied, so many times since `first` (ms). `label` is the profile, child or hat as logged.
 
-    `at_least`: it began earlier, so that only its last time is certain, and `sample` is of then.
+    `at_least`: it began earlier, so that only its last time is certain, and `sample` is of then. `confirmed`: not all
+    of it is `trusted`, but once is.
     """
 
     profile: bytes
@@ -82,6 +83,7 @@ class Denial:
     sample: bytes
     trusted: bool
     at_least: bool = False
+    confirmed: bool = False
 
     @property
     def key(self) -> tuple[bytes, str]:
@@ -172,6 +174,7 @@ class Weigher:
             nodes=access.nodes,
             sample=access.sample,
             trusted=access.trusted,
+            confirmed=access.confirmed and not access.trusted,
         )
 
     def judge(self, access: Access) -> Judgement:

@@ -238,6 +238,8 @@ class Watch:
         self.figures.denied[name, denial.judgement.tier] += denial.count
         if denial.judgement.meant:
             self.figures.meant[name] += denial.count
+        if denial.confirmed:  # who forges the same besides must not hide it
+            denial = replace(denial, trusted=True, count=1)
         if not counts(denial) or not watched.basis.add(denial):
             return
         trip = watched.guard.see(denial)

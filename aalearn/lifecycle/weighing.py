@@ -48,5 +48,6 @@ def access_of(label: bytes, need: Event, owner: bool | None, tally: Tally) -> Ac
         programs=tuple(sorted(tally.programs)),
         nodes=tuple(sorted(tally.nodes)),
         trusted=tally.trusted,
+        confirmed=tally.confirmed,
         sample=tally.sample,
     )

@@ -206,6 +206,21 @@ def test_a_forged_record_names_no_unit(store: Store, anew: bool) -> None:
     assert scene.applier.asked == []
 
 
+def test_a_forged_record_besides_hides_no_denial(store: Store) -> None:
+    """Once is certain of a batch with both; the rest may be forged."""
+    scene = Scene(store)
+    scene.promote(1)
+    scene.tick()
+    for at in range(3):
+        assert scene.applier.asked == []
+        made = batch((reading("/x"), scene.now + at, 50))
+        next(iter(made.tallies.values())).see(scene.now + at, b"x", None, "a", False, b"")
+        store.commit(made)
+        scene.watch.committed(made, store)
+    assert scene.applier.asked == [("complain", "nginx")]
+    assert scene.watch.figures.denied == {(b"nginx", 0): 153}
+
+
 # ── the clock ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
