@@ -14,6 +14,7 @@ from aalearn.lifecycle.node.machine import Machine, is_of
 from aalearn.lifecycle.node.records import Applied, Intent, Records
 from aalearn.lifecycle.node.tasks import Task, astray, tasks, under
 from aalearn.lifecycle.node.texts import spelled, whole
+from aalearn.lifecycle.past import detail_of
 from aalearn.lifecycle.reconcile import Expected, Noted, Observed, Running
 from aalearn.lifecycle.stages import Stage
 from aalearn.model.errors import AalearnError, PolicyError, UsageError
@@ -69,7 +70,12 @@ def links_now(entries: Sequence[Applied]) -> dict[str, str]:
 def noted(steps: Sequence[Step]) -> Noted | None:
     """Return the last of a machine's steps that changes one, None for none."""
     last = next((step for step in reversed(steps) if step.state in _ON_NODE), None)
-    return Noted(last.state, last.revision, last.when, steps[-1].state == Stage.READY) if last else None
+    if last is None:
+        return None
+    mode = detail_of(last.detail).get("mode")
+    return Noted(
+        last.state, last.revision, last.when, steps[-1].state == Stage.READY, mode if isinstance(mode, str) else ""
+    )
 
 
 def observe(machine: Machine, there: Machinery, profile: bytes) -> Observed:

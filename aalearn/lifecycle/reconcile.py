@@ -54,13 +54,14 @@ class Expected:
 @dataclass(frozen=True, slots=True)
 class Noted:
     """The last step that the store knows and that changes a machine. `ready`: `ready` was written after it, by a
-    promotion that then did not come to its end.
+    promotion that then did not come to its end. `mode` is the one that it tells of, "" where it tells none.
     """
 
     stage: str
     revision: int
     when: int
     ready: bool = False
+    mode: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,15 +230,22 @@ def _kernel(profile: bytes, expected: Expected, seen: Observed, folder: str) -> 
     return found
 
 
+def _tells(noted: Noted, expected: Expected) -> bool:
+    """Return whether a step is that of what was applied. Taken back to a revision or to complain mode is one stage."""
+    same_mode = not (noted.mode and expected.mode) or noted.mode == expected.mode
+    return same_mode and (noted.stage, noted.revision) == (expected.stage, expected.revision)
+
+
 def _store(profile: bytes, expected: Expected, noted: Noted | None) -> list[Difference]:
     if expected.stage not in _ON_NODE:  # what was found here before aalearn: no step tells of it
         return []
-    if noted is not None and (noted.stage, noted.revision) == (expected.stage, expected.revision):
+    if noted is not None and _tells(noted, expected):
         if not (noted.ready and expected.stage in _ENFORCING):
             return []
         what = f"it is {expected.stage} here, and the store's last word is a promotion that was never ended"
         return [Difference(profile, Kind.NOT_WRITTEN_DOWN, what, FIX)]
     of = f", revision {expected.revision}" if expected.revision else ""
+    of += f", in {expected.mode} mode" if noted is not None and noted.stage == expected.stage and expected.mode else ""
     if noted is None or noted.when <= expected.when:
         what = f"it is {expected.stage}{of} here, and the store does not know"
         return [Difference(profile, Kind.NOT_WRITTEN_DOWN, what, FIX)]
