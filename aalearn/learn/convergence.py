@@ -16,6 +16,7 @@ from aalearn.learn.review import Judged
 from aalearn.learn.synthesis import Synthesis, Waiting, key
 from aalearn.model.event import Access
 from aalearn.model.loss import Loss
+from aalearn.model.nodes import canonical
 from aalearn.model.text import shown
 
 DAY = 86_400_000  # milliseconds
@@ -85,7 +86,7 @@ def converge(
     incomplete = inside(losses, first)
     made = Convergence(
         runs=runs,
-        nodes=len(machines(node for access in counted for node in access.nodes)),
+        nodes=len(set(canonical(node for access in counted for node in access.nodes).values())),
         rules=len(seen),
         seen_once=once,
         seen_twice=twice,
@@ -125,19 +126,8 @@ def begun(accesses: Iterable[Access]) -> int:
 
 
 def inside(losses: Iterable[Loss], first: int) -> tuple[Loss, ...]:
-    """Return the losses from a window's first moment (ms) on, sorted. One after now tells of a clock that was set back:
-    it has happened too.
-    """
-    return tuple(sorted(loss for loss in losses if loss.within(first, max(first, loss.time))))
-
-
-def machines(names: Iterable[str]) -> frozenset[str]:
-    """Return the nodes that names stand for: one may be known by its short and by its full name (then the short)."""
-    found: list[str] = []
-    for name in sorted(set(names), key=lambda one: (len(one), one)):
-        if not any(name.startswith(f"{short}.") for short in found):
-            found.append(name)
-    return frozenset(found)
+    """Return the losses from a window's first moment (ms) on, sorted."""
+    return tuple(sorted(loss for loss in losses if loss.since(first)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ class Loss:
     until: int = 0
     times: int = 1
 
-    def within(self, first: int, last: int) -> bool:
-        """Return whether some of it may have happened between two times (ms, both included)."""
-        return not self.time or (self.time <= last and max(self.time, self.until) >= first)
+    def since(self, first: int) -> bool:
+        """Return whether some of it may have happened at or after a time (ms). What is later than now has happened all
+        the same: then the clock was set back.
+        """
+        return not self.time or max(self.time, self.until) >= first

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, select
 
 from aalearn.model.event import Access, Event, Verdict
+from aalearn.model.nodes import canonical
 from aalearn.store import schema
 from aalearn.store.batch import NODES_KEPT
 from aalearn.store.codec import VERDICTS, decode_need, group, to_str
@@ -25,11 +26,16 @@ def node_names(connection: Connection) -> dict[int, str]:
 
 
 def runs_of(connection: Connection, base: int, nodes: dict[int, str]) -> tuple[tuple[Run, ...], dict[int, int]]:
-    """Return the joined runs of a profile, sorted, and the id of the run that each stretch belongs to."""
+    """Return the joined runs of a profile, sorted, and the id of the run that each stretch belongs to.
+
+    A node's short and full name are one node: what was told under both is no second run.
+    """
     table = schema.runs.c
     columns = (table.node, table.pid, table.start, table.end, table.fresh, table.program, table.id)
     asked = select(*columns, table.container, table.pod).where(table.base == base)
-    stretches = [Stretch(*row) for row in connection.execute(asked)]
+    called, numbers = canonical(nodes.values()), {name: number for number, name in nodes.items()}
+    same = {number: numbers[called[name]] for number, name in nodes.items()}
+    stretches = [Stretch(same.get(row[0], row[0]), *row[1:]) for row in connection.execute(asked)]
     runs: list[Run] = []
     joined: dict[int, int] = {}
     for members in together(stretches):
@@ -101,14 +107,15 @@ def _summary(
         runs=runs_in_all(connection, base, len(joined)),
         nodes=_names(whole.nodes, nodes),
         trusted=whole.trusted,
-        losses=sum(loss.times for loss in _on(lost, whole.nodes, nodes) if loss.within(whole.first, whole.last)),
+        losses=sum(loss.times for loss in _on(lost, whole.nodes, nodes) if loss.since(whole.first)),
     )
 
 
 def _on(lost: Iterable[Loss], ids: Collection[int], nodes: dict[int, str]) -> list[Loss]:
     """Return the losses on these nodes. Of more nodes than are kept nobody knows which: then those on any."""
-    names = _names(ids, nodes)
-    return [loss for loss in lost if len(ids) >= NODES_KEPT or loss.node in names]
+    called = canonical(nodes.values())
+    names = {called[name] for name in _names(ids, nodes) if name in called}
+    return [loss for loss in lost if len(ids) >= NODES_KEPT or called.get(loss.node, loss.node) in names]
 
 
 def _names(ids: Iterable[int], nodes: dict[int, str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ class ProfileSummary:
 
     `verdicts` are (verdict, accesses, events) sorted by verdict; `accesses` and `events` their sums. `runs` counts
     joined runs. `trusted` is False as soon as one access has a sighting from a source that programs can forge. `losses`
-    is the number of losses on this profile's nodes between first and last: each makes the window incomplete.
+    is the number of losses on this profile's nodes since first: each makes the window incomplete.
     """
 
     name: bytes

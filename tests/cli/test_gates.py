@@ -37,12 +37,13 @@ def learned(node: CommandNode) -> CommandNode:
     return node
 
 
-def test_a_loss_after_now_counts_too(learned: CommandNode) -> None:
+@pytest.mark.parametrize("name", ["web-1", "web-1.example.org"])
+def test_a_loss_after_now_counts_too(learned: CommandNode, name: str) -> None:
     """The clock was set back; what was lost is lost."""
     with Store.open(learned.db) as store:
         batch = Batch()
         when = int((time.time() + 1800) * 1000)
-        batch.losses.append(LossRow(node="web-1", time=when, kind="backlog", amount=7, source="x"))
+        batch.losses.append(LossRow(node=name, time=when, kind="backlog", amount=7, source="x"))
         store.commit(batch)
     assert refused(learned) == ["loss"]
 
@@ -245,3 +246,18 @@ def test_a_trusted_sighting_beside_forged_ones_confirms(node: CommandNode, tmp_p
             node.file(path, pid=1000 + one, at=node.begin + 3600 * one)
     node.ingest()
     assert gates(node)["trust"]["holds"]
+
+
+def test_a_node_s_two_names_give_no_second_run(
+    node: CommandNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AALEARN_PROMOTION__NODES", "2")
+    monkeypatch.setenv("AALEARN_PROMOTION__RUNS", "5")
+    node.runs()
+    log = tmp_path / "audit.log"
+    names = ("node=web-1 ", "node=web-1.example.org ")
+    lines = [f"{names[at % 2]}{line}" for at, line in enumerate(log.read_text().splitlines())]
+    log.write_text("\n".join(lines) + "\n")
+    node.ingest()
+    assert "4 runs of 5; 1 node of 2" in gates(node)["convergence"]["why"]
+    assert json.loads(node.run("--output", "json", "status", "app").out)["runs"] == 4

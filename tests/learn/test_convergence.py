@@ -1,11 +1,12 @@
 """When learning is finished: coverage, what the next run brings, losses, one sentence."""
 
-from aalearn.learn.convergence import DAY, converge, machines, waiting
+from aalearn.learn.convergence import DAY, converge, waiting
 from aalearn.learn.gate import Gate
 from aalearn.learn.options import Action, Decision
 from aalearn.learn.synthesis import Synthesis
 from aalearn.model.event import Verdict
 from aalearn.model.loss import Loss
+from aalearn.model.nodes import canonical
 from tests.learn.accesses import Made
 from tests.learn.conftest import learn
 
@@ -95,12 +96,16 @@ def test_what_is_no_evidence_counts_for_nothing() -> None:
 
 
 def test_a_node_s_two_names_are_one_node() -> None:
-    assert machines(["web-1", "web-1.example.org", "web-2.example.org", "web-10"]) == {
-        "web-1",
-        "web-2.example.org",
-        "web-10",
+    assert canonical(["web-1", "web-1.example.org", "web-2.example.org", "web-10", "a.b", "a.b.c"]) == {
+        "web-1": "web-1",
+        "web-1.example.org": "web-1",
+        "web-2.example.org": "web-2.example.org",
+        "web-10": "web-10",
+        "a.b": "a.b",
+        "a.b.c": "a.b",
     }
-    assert machines(["web-1.example.org", "web-1.example.com"]) == {"web-1.example.org", "web-1.example.com"}
+    two = ["web-1.example.org", "web-1.example.com"]
+    assert canonical(two) == dict(zip(two, two, strict=True))
     made = window(24)
     made.file("/etc/again", runs=range(1, 25), first=START, nodes=("node", "node.example.org"))
     found = converge(learn(made.all), made.all, now=START + 3 * DAY, gate=Gate(nodes=2))
