@@ -14,6 +14,7 @@ from aalearn.learn.risk import assess
 from aalearn.learn.synthesis import synthesize
 from aalearn.model.errors import NotExpressible
 from aalearn.model.event import Access, Event, Verdict
+from aalearn.model.nodes import same_node
 from aalearn.model.text import shown
 from aalearn.policy.gate import describe
 from aalearn.rules import rules_of
@@ -237,11 +238,6 @@ def denials(weigher: Weigher, accesses: Iterable[Access], since: int = 0) -> tup
 def size_of(event: Event) -> int:
     """Return about how many bytes an event holds in memory."""
     return sum(getsizeof(value) for _, value in event.fields)
-
-
-def same_node(one: str, other: str) -> bool:
-    """Return whether two names may be one node's: it may be known by its short and by its full name."""
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def of_node(access: Access, node: str) -> Access | None:

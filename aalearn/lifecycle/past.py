@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aalearn.grammar.profiles import read_profiles
-from aalearn.lifecycle.denials import same_node
 from aalearn.lifecycle.limits import Past, Promoted, promoted_of
 from aalearn.model.errors import BadInput, NotExpressible, UsageError
+from aalearn.model.nodes import same_node
 from aalearn.model.text import plain_name, shown
 from aalearn.store import Store
 from aalearn.store.readings import Revision, Step

@@ -16,7 +16,7 @@ from typing import Final
 from aalearn.learn.options import Options
 from aalearn.lifecycle import pending as taking
 from aalearn.lifecycle import units
-from aalearn.lifecycle.denials import REFUSALS, Denial, Memory, Weigher, denials, of_node, same_node, summed
+from aalearn.lifecycle.denials import REFUSALS, Denial, Memory, Weigher, denials, of_node, summed
 from aalearn.lifecycle.figures import Figures
 from aalearn.lifecycle.limits import Back, Cause, Guard, Limits, Promoted, Trip, Way, counts, promoted_of, way_back
 from aalearn.lifecycle.past import here, pasts
@@ -27,6 +27,7 @@ from aalearn.lifecycle.unitwatch import UnitWatch
 from aalearn.lifecycle.weighing import access_of, decided, in_container
 from aalearn.model.errors import AalearnError
 from aalearn.model.event import Access
+from aalearn.model.nodes import same_node
 from aalearn.model.text import shown
 from aalearn.store import Store
 from aalearn.store.batch import Batch, Tally

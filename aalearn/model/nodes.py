@@ -3,6 +3,11 @@
 from collections.abc import Iterable
 
 
+def same_node(one: str, other: str) -> bool:
+    """Return whether two names may be one node's: it may be known by its short and by its full name."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
 def canonical(names: Iterable[str]) -> dict[str, str]:
     """Return for each name the shortest of those that stand for the same machine: `web-1` for `web-1.example.org`.
 

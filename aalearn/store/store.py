@@ -11,7 +11,6 @@ from typing import BinaryIO, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy import text as sql
-from sqlalchemy.exc import OperationalError
 
 from aalearn.model.errors import StoreError
 from aalearn.model.event import Access, Verdict
@@ -19,6 +18,7 @@ from aalearn.store import engine as engines
 from aalearn.store import exported, importing, latest, locks, migrate, portable, reading, retention, schema, upkeep
 from aalearn.store.batch import Batch
 from aalearn.store.codec import to_bytes
+from aalearn.store.connecting import connect
 from aalearn.store.faults import told
 from aalearn.store.ledger import Ledger
 from aalearn.store.readings import Decision, Latest, Loss, ProfileSummary, Retained, Revision, Run, Status, Step
@@ -62,7 +62,7 @@ class Store:
             if not readonly:
                 lock = locks.FileLock(place.file, place.name)
         with told(place.name):
-            engine, connection = _connect(place, readonly=readonly)
+            engine, connection = connect(place, readonly=readonly)
         store = cls(place, engine, connection, lock)
         try:
             with told(place.name):
@@ -401,33 +401,3 @@ def _no_collection() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def _connect(place: engines.Place, *, readonly: bool) -> tuple[Engine, Connection]:
-    """Connect, and for SQLite set what a connection needs."""
-    if not (readonly and place.file is not None):
-        return _connected(place, readonly=False, immutable=False)
-    try:
-        return _connected(place, readonly=True, immutable=False)
-    except OperationalError:
-        # Where the folder can't be written, SQLite can't make its index of the WAL. Without a WAL none is needed.
-        wal = place.file.with_name(place.file.name + "-wal")
-        if wal.exists() and wal.stat().st_size:
-            raise
-        return _connected(place, readonly=True, immutable=True)
-
-
-def _connected(place: engines.Place, *, readonly: bool, immutable: bool) -> tuple[Engine, Connection]:
-    engine = place.engine(readonly=readonly, immutable=immutable)
-    connection = engine.connect()
-    if place.is_sqlite:
-        try:
-            new = place.file is None or not place.file.stat().st_size
-            if not (new or readonly):  # what is not ours stays as it is, its journal mode too
-                with connection.begin():
-                    migrate.version_of(connection, place.name)
-            engines.prepare(connection, new=new, readonly=readonly)
-        except BaseException:
-            connection.close()
-            raise
-    return engine, connection
