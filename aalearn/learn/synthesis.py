@@ -161,7 +161,7 @@ def _variables(judged: Iterable[Judged], options: Options) -> tuple[tuple[str, t
     found = []
     for name in sorted(used, key=lambda name: (name == "HOME", name)):
         variable = VARIABLES[name]
-        known = variable.abi != "" and tuple(int(part) for part in variable.abi.split(".")) <= abi
+        known = tuple(int(part) for part in variable.abi.split(".")) <= abi
         if options.container or not known:
             found.append((name, variable.spelled))
     return tuple(found)

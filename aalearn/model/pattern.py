@@ -173,7 +173,7 @@ class Pattern:
         """Return the names of the variables that the text uses."""
         found: set[str] = set()
         for token in self.tokens:
-            if isinstance(token, Var):
+            if isinstance(token, Var) and VARIABLES[token.name].abi:
                 found.add(token.name)
             elif isinstance(token, Alt):
                 found.update(*(choice.variables() for choice in token.choices))
@@ -185,7 +185,8 @@ class Variable:
     """A variable: its values as policy text, as patterns, and since which abi `tunables/global` defines it.
 
     A `folder`'s values end in `/` in the tunables; the parser drops that slash before another, so here it is left out.
-    `abi` is "3.0", "4.0" or "" for one that no tunable defines: the profile's preamble must.
+    `abi` is "3.0" or "4.0", or "" for one that not all tunables define. Its value is written instead of its name: a
+    text that defines it does not compile any more once the tunables do, after an upgrade for instance.
     """
 
     spelled: tuple[str, ...]
@@ -239,7 +240,8 @@ def _token_text(token: Token) -> tuple[str, bool]:
         case Any1():
             return "?", False
         case Var(name):
-            return f"@{{{name}}}", False
+            known = VARIABLES[name]
+            return (f"@{{{name}}}" if known.abi else known.spelled[0]), False
         case Alt(choices):
             texts = [choice.bare() for choice in choices]
             text = "{" + ",".join(text for text, _ in texts) + "}"
@@ -354,7 +356,7 @@ VARIABLES.update(
         "tid": _PID,
         "uid": _number(0, 9, 4),
         "multiarch": Variable(("*-linux-gnu*",), (Pattern.of(Star(), Literal(b"-linux-gnu"), Star()),)),
-        # 4.1 has it, 3.0 has not
+        # 4.1 defines it, 3.0 does not
         "int": _int(),
     }
 )

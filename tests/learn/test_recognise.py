@@ -57,6 +57,9 @@ def test_what_the_place_says(path: bytes, letters: str, text: str) -> None:
     assert pattern.matches(path)
 
 
+INT = "[0-9]" + "{[0-9],}" * 9  # what AppArmor 4.1 calls @{int}
+
+
 def runs(*names: str) -> dict[bytes, frozenset[int]]:
     """Return names each seen in a run of its own."""
     return {name.encode(): frozenset({number}) for number, name in enumerate(names)}
@@ -66,12 +69,12 @@ def runs(*names: str) -> dict[bytes, frozenset[int]]:
     ("names", "made", "texts"),
     [
         (("page001.html", "page002.html", "page107.html"), False, ["page[0-9][0-9][0-9].html"]),
-        (("f1.txt", "f18.txt", "f3.txt"), False, ["f@{int}.txt"]),
+        (("f1.txt", "f18.txt", "f3.txt"), False, [f"f{INT}.txt"]),
         (("f1.txt", "f18.txt"), False, []),
-        (("16384", "16385", "16386"), False, ["@{int}"]),  # a relfilenode or a pid gets a digit more one day
-        (("temp-97.rdb", "temp-98.rdb", "temp-99.rdb"), True, ["temp-@{int}.rdb"]),
+        (("16384", "16385", "16386"), False, [INT]),  # a relfilenode or a pid gets a digit more one day
+        (("temp-97.rdb", "temp-98.rdb", "temp-99.rdb"), True, [f"temp-{INT}.rdb"]),
         (("seg08", "seg11", "seg12"), False, ["seg[0-9][0-9]"]),  # written at a width
-        (("n0", "n1", "n2"), False, ["n@{int}"]),
+        (("n0", "n1", "n2"), False, [f"n{INT}"]),
         (("at-1763424000", "at-1763424001", "at-1763424002"), False, ["at-" + "[0-9]" * 10]),  # a time
         (
             ("log-2024-01-01.txt", "log-2024-01-02.txt", "log-2024-01-03.txt"),
@@ -88,7 +91,7 @@ def runs(*names: str) -> dict[bytes, frozenset[int]]:
         (("backup", "config", "master"), True, []),
         (("0000:00:03.0", "0000:00:04.0"), False, ["[0-9a-f]" * 4 + ":[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f].[0-9a-f]"]),
         (("LC_CTYPE", "LC_TIME"), False, ["LC_{CTYPE,TIME}"]),
-        (("j1", "j22", "j3", "j1764020000123"), False, ["j@{int}"]),
+        (("j1", "j22", "j3", "j1764020000123"), False, [f"j{INT}"]),
         (("j1764020000123", "j1764020000124", "j1764020000125", "j7"), False, ["j" + "[0-9]" * 13]),
         (("a" * 64 + "-12345678901", "b" * 64 + "-12345678902"), False, ["[0-9a-f]" * 64 + "-" + "[0-9]" * 11]),
     ],
@@ -197,4 +200,7 @@ def test_variables_are_defined_where_the_text_stands_alone() -> None:
     assert learn(made.all).document.variables == ()
     for number in (1, 22, 333):
         made.file(f"/srv/f{number}.txt", runs=(number, 1))
-    assert [name for name, _ in learn(made.all).document.variables] == ["int"]
+    # AppArmor 4.1's tunables define @{int}, 3.0's don't: a text that names or defines it fails after an upgrade.
+    found = learn(made.all)
+    assert found.document.variables == ()
+    assert f"/srv/f{INT}.txt r," in texts(found)
