@@ -363,6 +363,8 @@ class Tail:
                 truncated, file.skipping = (data[:TRUNCATED_HEAD],), True
             file.advance(data)
             return self._told(b"", truncated, always=True)
+        if final and not end and self._copying and data and not file.skipping:
+            return self._torn(file, data)
         if final and not end:
             end = len(data)
         if not end:
@@ -372,6 +374,15 @@ class Tail:
         if file.skipping:
             lines, file.skipping = lines[lines.find(b"\n") + 1 or len(lines) :], False
         return self._told(lines, truncated, always=True)
+
+    def _torn(self, file: Followed, data: bytes) -> list[Chunk]:
+        """Take the last line of a copy that was made in its midst: its rest went with the truncation, so it is lost.
+
+        Where it doesn't even tell its serial, the gap to the next record tells of it.
+        """
+        file.advance(data)
+        self._remember(data)
+        return self._told(b"", (data[:TRUNCATED_HEAD],) if stamp_of(data)[0] else (), always=True)
 
     def _told(self, data: bytes, truncated: tuple[bytes, ...] = (), *, always: bool = False) -> list[Chunk]:
         """Make chunks of lines: those of other nodes first, then this node's with the position after all of them."""

@@ -260,6 +260,25 @@ def test_what_is_written_between_copy_and_truncation(rotated: Rotated) -> None:
     assert [(loss.kind, loss.amount) for loss in follower.losses] == [("copytruncate", 2)]
 
 
+@pytest.mark.parametrize("cut", [10, 60, -20, -1, None])
+def test_a_copy_that_ends_in_the_midst_of_a_record(rotated: Rotated, cut: int | None) -> None:
+    """What is left of the record is no evidence, and is told as lost: once."""
+    rotated.write()
+    follower = Follower(rotated.path)
+    follower.read()
+    rotated.write()
+    whole = rotated.path.read_bytes()
+    torn = whole[: whole.rindex(b"\n", 0, -1) + 1]
+    last = whole[len(torn) : -1]
+    rotated.path.with_name("audit.log.1").write_bytes(torn + last[:cut])
+    rotated.write(2)
+    os.truncate(rotated.path, 0)
+    rotated.write()
+    assert follower.read() == [*rotated.written[3:5], *rotated.written[8:]]
+    torn_off = sum(len(chunk.truncated) for chunk in follower.chunks)
+    assert sum(loss.amount for loss in follower.losses) + torn_off == 3
+
+
 def test_a_writer_that_keeps_its_place_after_the_truncation(rotated: Rotated) -> None:
     """Without O_APPEND it leaves a hole of zeros."""
     with rotated.path.open("r+b") as out:
