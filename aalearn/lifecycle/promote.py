@@ -118,6 +118,8 @@ def plan(
         except PolicyError as error:
             refusal = str(error)
     compiled = compiled or judge.compile(enforced.text, strict=False)
+    if mode := machine.overruled():
+        refusal = f"this kernel has every profile in {shown(mode)} mode (apparmor.mode of its command line)"
     _enforces(name, revision, compiled, found)
     return Plan(
         name=name,

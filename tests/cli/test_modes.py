@@ -78,3 +78,17 @@ def test_other_profiles_of_the_file_keep_their_modes(node: CommandNode) -> None:
     assert done.code == 0, done.err
     assert json.loads(done.out)["enforced"]
     assert node.kernel.modes() == {"app": "enforce", "tool": "complain"}
+
+
+def test_a_kernel_that_enforces_no_profile(node: CommandNode) -> None:
+    """Booted with apparmor.mode=complain it shows each profile in its own mode, and lets everything through."""
+    assert node.run("--quiet", "draft", "app").code == 0
+    learned(node)
+    node.sim.parameters.mkdir()
+    (node.sim.parameters / "mode").write_text("complain\n")
+    refused = node.run("promote", "app")
+    assert refused.code == 1
+    assert "this kernel has every profile in complain mode" in refused.out
+    assert node.kernel.modes() == {"app": "complain"}
+    (node.sim.parameters / "mode").write_text("enforce\n")
+    assert node.run("promote", "app").code == 0

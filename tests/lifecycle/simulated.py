@@ -108,7 +108,10 @@ class Simulated:
             for name in ("abi", "tunables", "abstractions"):
                 shutil.copytree(DEBIAN / name, self.base / name)
             self.proc.mkdir()
-        self.machine = Machine(self.kernel, self.base, folder / "securityfs", self.proc, folder / "backups")
+        self.parameters = folder / "parameters"
+        self.machine = Machine(
+            self.kernel, self.base, folder / "securityfs", self.proc, folder / "backups", parameters=self.parameters
+        )
 
     def policy(self, text: str) -> bytes:
         """Return compiled policy for this machine's kernel."""

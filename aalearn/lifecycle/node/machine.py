@@ -15,6 +15,7 @@ from aalearn.policy.loaded import NODE, Loaded
 BACKUPS: Final = Path("/var/lib/aalearn-apply")  # root's alone at every level, so not below the service's own folder
 OLD_BACKUPS: Final = Path("/var/lib/aalearn/backups")  # where they were first: the service could plant some there
 PROC: Final = Path("/proc")
+PARAMETERS: Final = Path("/sys/module/apparmor/parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Machine:
     """One machine.
 
     `profiles` is its policy folder, `securityfs` apparmor's folder of its securityfs, `backups` root's own folder of
-    what was applied. `parser` is the apparmor_parser as a shell command (None: the installed one).
+    what was applied. `parser` is the apparmor_parser as a shell command (None: the installed one). `parameters` is the
+    folder of AppArmor's module parameters.
     """
 
     kernel: Kernel
@@ -31,6 +33,7 @@ class Machine:
     proc: Path = PROC
     backups: Path = BACKUPS
     parser: str | None = None
+    parameters: Path = PARAMETERS
 
     @classmethod
     def real(
@@ -52,6 +55,17 @@ class Machine:
         """
         features = self.securityfs / "features"
         return Judge.find(self.parser, features if features.exists() else None, self.profiles)
+
+    def overruled(self) -> str:
+        """Return the mode that every profile has whatever it says (`apparmor.mode=` of the kernel's command line).
+
+        "" for enforce, that is, each its own, and where it can't be read.
+        """
+        try:
+            mode = (self.parameters / "mode").read_text("ascii", "replace").strip()
+        except OSError:
+            return ""
+        return "" if mode == "enforce" else mode
 
     def loaded(self, *profiles: bytes) -> tuple[Loaded, ...]:
         """Return profiles with their children and hats as they are loaded in the root namespace, parents first."""

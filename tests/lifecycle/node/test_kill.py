@@ -22,8 +22,12 @@ pytestmark = [pytest.mark.parser, pytest.mark.slow]
 KILLS = 50
 
 
-def killed(work: Callable[[], object], seconds: float, look: Callable[[], None]) -> bool:
-    """Do the work in a process of its own and kill that after so many seconds; `look` is called all the while."""
+def killed(
+    work: Callable[[], object], seconds: float, look: Callable[[], None], now: Callable[[], bool] = lambda: False
+) -> bool:
+    """Do the work in a process of its own and kill that after so many seconds, or when it is `now`, unless it is done;
+    `look` is called all the while.
+    """
     pid = os.fork()
     if pid == 0:
         try:
@@ -31,7 +35,8 @@ def killed(work: Callable[[], object], seconds: float, look: Callable[[], None])
         finally:
             os._exit(0)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while time.monotonic() < end and os.waitid(os.P_PID, pid, ended) is None and not now():
         look()
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
@@ -85,7 +90,8 @@ def test_what_is_written_down_is_what_is_there(tmp_path: Path) -> None:
     for number in range(KILLS):
         node = Simulated(tmp_path / str(number))
         place = "local/app" if number % 3 == 2 else "app"
-        entries = begun_and_killed(node, place, retired=number % 3 == 1, seconds=draw.uniform(0, 0.12))
+        seconds = draw.uniform(0, 0.02) if number % 2 else draw.uniform(0, 0.2)
+        entries = begun_and_killed(node, place, retired=number % 3 == 1, seconds=seconds, in_change=bool(number % 2))
         for intent in pending(node.machine):
             opened += 1
             (undo if draw.random() < 0.3 else finish)(node.machine, intent)
@@ -101,11 +107,15 @@ def test_what_is_written_down_is_what_is_there(tmp_path: Path) -> None:
             for entry in now:
                 records.get(entry.text)
                 records.get(entry.policy)
-    assert opened > 1
+    assert opened >= KILLS // 5
 
 
-def begun_and_killed(node: Simulated, place: str, *, retired: bool, seconds: float) -> tuple[Applied, ...]:
-    """Promote twice, then kill the way back or the end; return what was written down before that."""
+def begun_and_killed(
+    node: Simulated, place: str, *, retired: bool, seconds: float, in_change: bool
+) -> tuple[Applied, ...]:
+    """Promote twice, then kill the way back or the end, so many seconds after its start or (`in_change`) after it has
+    written down what it is about to do; return what was written down before that.
+    """
     if place == "app":
         node.load(OLD, "app")
         texts = [NEW, NEW.replace("/b r,", "/c r,")]
@@ -119,8 +129,17 @@ def begun_and_killed(node: Simulated, place: str, *, retired: bool, seconds: flo
         apply(node.machine, one)
     before = applied(node.machine, b"app")
     last = replace(wanted[0], text=None, policy=None, stage="retired")
-    if retired:
-        killed(lambda: apply(node.machine, last), seconds, lambda: None)
-    else:
-        killed(lambda: revert(node.machine, b"app", who="bob", reason=""), seconds, lambda: None)
+
+    def changing() -> bool:
+        begun = in_change and any(name.startswith("intent.") for name in os.listdir(node.machine.backups))
+        if begun:
+            time.sleep(seconds)
+        return begun
+
+    def work() -> object:
+        if retired:
+            return apply(node.machine, last)
+        return revert(node.machine, b"app", who="bob", reason="")
+
+    killed(work, 30 if in_change else seconds, lambda: None, changing)
     return before
