@@ -104,6 +104,12 @@ class Bed:
         self._hear(b'"event": "RESET"')
         self._ask({"do": "run", "script": "true", "seconds": 10}, BOOT_SECONDS)
 
+    def pause(self, on: bool = True) -> None:
+        """Let the machine stand still, so that it takes no time from others, or (`on` False) go on."""
+        assert self._monitor is not None
+        self._monitor.write(b'{"execute": "%s", "id": "paused"}\n' % (b"stop" if on else b"cont"))
+        self._hear(b'"id": "paused"')
+
     def wait(self) -> None:
         """Wait until the machine is off."""
         assert self._process is not None

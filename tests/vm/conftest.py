@@ -43,3 +43,15 @@ def container_bed(vm_ready: None) -> Iterator[Bed]:
         bed.put("/run/cri.py", (HERE / "probes" / "cri.py").read_bytes())
         bed.check(SETTING, 300)
         yield bed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _paused(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The containers' machine outlives its modules; it stands still while others work."""
+    mine = request.module.__name__.rpartition(".")[2] in ("test_containers", "test_pods")
+    bed: Bed | None = request.getfixturevalue("container_bed") if mine else None
+    if bed is not None:
+        bed.pause(False)
+    yield
+    if bed is not None:
+        bed.pause()

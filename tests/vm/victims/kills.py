@@ -114,7 +114,7 @@ def kill(shop: Shop, way: str, seconds: float, in_change: bool, draw: random.Ran
         if in_change and changing():
             time.sleep(draw.choice((0, 0.02, 0.1, 0.3)))
             break
-        time.sleep(0.01)  # one processor: what looks on must not take the time of what is looked at
+        time.sleep(0.03)  # one processor: what looks on must not take the time of what is looked at
     os.kill(pid, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
