@@ -98,17 +98,20 @@ def command(
 
 
 def _objects(path: Path) -> list[Any]:
-    """Return the objects of a file: JSON at once, else YAML."""
+    """Return the objects of a file: JSON at once, else YAML. BadInput where there are none: kubectl may have failed."""
     from aalearn.kubernetes import manifests
 
     name = "standard input" if str(path) == "-" else shown(str(path))
     text = _read(path, name)
     try:
-        return [json.loads(text.removeprefix("\ufeff"))]
+        found = [json.loads(text.removeprefix("\ufeff"))]
     except ValueError:
-        return [document.value for document in manifests.parse(text, name)]
+        found = [document.value for document in manifests.parse(text, name)]
     except RecursionError:
         raise BadInput(f"{name} is nested too deeply") from None
+    if not any(isinstance(one, dict) and one.get("kind") for one in found):
+        raise BadInput(f"{name} holds no Kubernetes object: nothing in it has a kind (did kubectl fail?)")
+    return found
 
 
 def _read(path: Path, name: str) -> str:

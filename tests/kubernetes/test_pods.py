@@ -314,7 +314,7 @@ def test_containers_without_a_profile_on_demand(aalearn: Face, tmp_path: Path) -
 )
 def test_wrong_use_is_one_line(aalearn: Face, tmp_path: Path, arguments: list[str], hint: str) -> None:
     file = tmp_path / "pods.json"
-    file.write_text("{}")
+    file.write_text('{"kind": "List", "items": []}')
     done = aalearn("check-pods", *(str(file) if one == "FILE" else one for one in arguments))
     assert (done.code, done.out) == (2, "")
     assert hint in done.err
@@ -326,3 +326,15 @@ def test_unfit_input_is_one_line(raw: bytes) -> None:
     done = program("check-pods", "--from", "-", stdin=raw)
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "hello world\n", "{}", "[]", "null", "# a comment\n", '{"items": []}'])
+def test_input_without_any_object_is_no_clean_cluster(aalearn: Face, tmp_path: Path, content: str) -> None:
+    """A kubectl that failed leaves the pipe empty."""
+    file = tmp_path / "pods"
+    file.write_text(content)
+    done = aalearn("check-pods", "--from", file)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    file.write_text('{"apiVersion": "v1", "kind": "List", "items": []}')
+    assert aalearn("check-pods", "--from", file).code == 0
