@@ -81,3 +81,17 @@ class CommandNode:
         """Read the log, as one that only root could write."""
         done = self.run("--quiet", "ingest", "--trusted", str(self._log))
         assert done.code == 0, done.err
+
+
+@pytest.fixture
+def node(aalearn: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandNode:
+    return CommandNode(aalearn, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def learned(node: CommandNode) -> CommandNode:
+    """A drafted profile that has learned enough."""
+    assert node.run("--quiet", "draft", "app").code == 0
+    node.runs()
+    node.ingest()
+    return node

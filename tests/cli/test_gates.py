@@ -14,27 +14,14 @@ from aalearn.service.profiles import work
 from aalearn.store import Store
 from aalearn.store.batch import Batch, LossRow
 from aalearn.store.readings import IMPORTED
-from tests.cli.conftest import Face
 from tests.cli.nodes import CommandNode
+from tests.cli.nodes import learned as learned  # the fixtures
+from tests.cli.nodes import node as node
 from tests.cli.test_promote import gates, refused
 from tests.conftest import require
 from tests.policy import trixie
 
 pytestmark = pytest.mark.parser
-
-
-@pytest.fixture
-def node(aalearn: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandNode:
-    return CommandNode(aalearn, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def learned(node: CommandNode) -> CommandNode:
-    """A drafted profile that has learned enough."""
-    assert node.run("--quiet", "draft", "app").code == 0
-    node.runs()
-    node.ingest()
-    return node
 
 
 @pytest.mark.parametrize("name", ["web-1", "web-1.example.org"])

@@ -13,26 +13,13 @@ from aalearn.lifecycle.node.tasks import Task
 from aalearn.model.errors import StoreError
 from aalearn.store import Store
 from aalearn.store.batch import Batch, LossRow
-from tests.cli.conftest import Face
 from tests.cli.nodes import CommandNode
+from tests.cli.nodes import learned as learned  # the fixtures
+from tests.cli.nodes import node as node
 
 pytestmark = pytest.mark.parser
 
 GATES = ("proof", "author", "convergence", "loss", "review", "trust", "replay", "features", "tasks")
-
-
-@pytest.fixture
-def node(aalearn: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandNode:
-    return CommandNode(aalearn, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def learned(node: CommandNode) -> CommandNode:
-    """A drafted profile that has learned enough."""
-    assert node.run("--quiet", "draft", "app").code == 0
-    node.runs()
-    node.ingest()
-    return node
 
 
 def gates(node: CommandNode, *arguments: str) -> dict[str, dict[str, Any]]:

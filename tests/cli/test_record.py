@@ -11,27 +11,14 @@ from aalearn.lifecycle.node import machine as machines
 from aalearn.lifecycle.node import requests
 from aalearn.lifecycle.node.applier import applied
 from aalearn.store import Store
-from tests.cli.conftest import Face
 from tests.cli.nodes import CommandNode
+from tests.cli.nodes import learned as learned  # the fixtures
+from tests.cli.nodes import node as node
 
 pytestmark = pytest.mark.parser
 
 LOCAL = "abi <abi/3.0>,\nprofile app /usr/bin/app {\n  include if exists <local/app>\n}\n"
 EDITED = "app was edited since aalearn wrote it, and would be written anew"
-
-
-@pytest.fixture
-def node(aalearn: Face, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandNode:
-    return CommandNode(aalearn, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def learned(node: CommandNode) -> CommandNode:
-    """A drafted profile that has learned enough."""
-    assert node.run("--quiet", "draft", "app").code == 0
-    node.runs()
-    node.ingest()
-    return node
 
 
 def second(node: CommandNode) -> None:
