@@ -23,6 +23,7 @@ from aalearn.model.text import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_GLOBAL = ("--db", "--config", "--output", "--quiet", "-q", "--verbose", "-v")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 READER_GONE = 141  # 128 + SIGPIPE
 
@@ -113,7 +114,11 @@ def run(arguments: Sequence[str]) -> int:
         complain(str(error))
         return error.exit_code
     except TyperException as error:  # a usage error: unknown command or option, missing argument, unfit value
-        complain(f"{shown(error.format_message())} Try `aalearn --help`.")
+        told = error.format_message()
+        option = told.removeprefix("No such option: ").partition(" ")[0]
+        if option != told and option in _GLOBAL:
+            told = f"{option} stands before the command: `aalearn {option} [VALUE] COMMAND`."
+        complain(f"{shown(told)} Try `aalearn --help`.")
         return 2
     except OSError as error:  # what nobody could tell better: a full disk behind stdout, a folder that vanished
         name = f"{shown(str(error.filename))}: " if error.filename else ""

@@ -92,6 +92,7 @@ def _seconds(*arguments: str) -> float:
         (["--ouput", "json", "version"], "--output"),
         (["--output", "xml", "version"], "'xml' is not one of 'text', 'json', 'yaml'"),
         (["version", "--nonsense"], "No such option: --nonsense"),
+        (["version", "--output", "json"], "--output stands before the command"),
         (["suggest"], "Missing argument"),
         (["--db"], "requires an argument"),
         (["-q"], "Missing command"),
